@@ -1,0 +1,154 @@
+"""ZIP archives that strangers sent: their directory is checked once, entries are read in place, nothing is unpacked."""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from shared.errors import InvalidInput, UnusableImage
+
+LOCAL_HEADER = 30  # bytes before the name in an entry's local header (APPNOTE 4.3.7)
+BOMB_FLOOR = 64 * 2**20  # below this size a high ratio is a blank page, not an attack
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveLimits:
+    """Sizes in bytes; ``max_ratio`` is unpacked over packed."""
+
+    max_entries: int
+    max_entry: int
+    max_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where one entry's bytes lie. Enough to read it without the archive's directory."""
+
+    name: str
+    offset: int
+    packed_size: int
+    size: int
+    method: int
+
+
+class Archive:
+    """The directory of a ZIP archive, checked against the limits.
+
+    Raises:
+        InvalidInput: codes ``archive_not_zip``, ``archive_truncated``, ``archive_too_many_entries``,
+            ``archive_bomb``, ``archive_encrypted``.
+    """
+
+    def __init__(self, file: BinaryIO, limits: ArchiveLimits) -> None:
+        self._file = file
+        self._limits = limits
+        self._zip = _open_zip(file)
+        infos = self._zip.infolist()
+        if len(infos) > limits.max_entries:
+            raise InvalidInput(
+                "archive_too_many_entries",
+                f"The archive has {len(infos):,} entries, more than the {limits.max_entries:,} allowed. Split it.",
+            )
+        for info in infos:
+            _refuse_hostile(info, limits)
+
+    def names(self) -> Iterator[str]:
+        """Names of all files, in the archive's order, as they are written in it."""
+        return (info.filename for info in self._zip.infolist() if not info.is_dir())
+
+    def find(self, name: str) -> Entry | None:
+        """The entry called ``name``; None when there is none.
+
+        Raises:
+            UnusableImage: code ``entry_name_unsafe``, for a name that is absolute or climbs with ``..``.
+        """
+        if is_unsafe(name):
+            raise UnusableImage(
+                "entry_name_unsafe", f"The name {name!r} is absolute or contains '..'; name files inside the archive."
+            )
+        try:
+            info = self._zip.getinfo(name)
+        except KeyError:
+            return None
+        return Entry(info.filename, info.header_offset, info.compress_size, info.file_size, info.compress_type)
+
+    def read(self, entry: Entry) -> bytes:
+        """The bytes of ``entry``; see :func:`read_entry`."""
+        return read_entry(self._file, entry, self._limits.max_entry)
+
+    def open_stream(self, name: str) -> BinaryIO:
+        """``name`` as a stream, unpacked as it is read."""
+        return self._zip.open(name)  # type: ignore[return-value]  # zipfile's own reader type; it reads bytes
+
+
+def read_entry(file: BinaryIO, entry: Entry, max_entry: int) -> bytes:
+    """The unpacked bytes of one entry, read at its offset.
+
+    Raises:
+        UnusableImage: codes ``entry_too_large``, ``entry_damaged``, ``entry_method_unknown``.
+    """
+    if entry.size > max_entry:
+        raise UnusableImage(
+            "entry_too_large", f"{entry.name} unpacks to {entry.size:,} bytes; at most {max_entry:,} are read."
+        )
+    file.seek(entry.offset)
+    header = file.read(LOCAL_HEADER)
+    if len(header) < LOCAL_HEADER or header[:4] != b"PK\x03\x04":
+        raise UnusableImage("entry_damaged", f"{entry.name}: the archive is damaged at this entry. Make it anew.")
+    skip = int.from_bytes(header[26:28], "little") + int.from_bytes(header[28:30], "little")
+    file.seek(entry.offset + LOCAL_HEADER + skip)
+    return _unpack(file.read(entry.packed_size), entry)
+
+
+def _unpack(packed: bytes, entry: Entry) -> bytes:
+    if entry.method == zipfile.ZIP_STORED:
+        data = packed
+    elif entry.method == zipfile.ZIP_DEFLATED:
+        try:
+            # One byte over the declared size is enough to see that the directory lied.
+            data = zlib.decompressobj(-15).decompress(packed, entry.size + 1)
+        except zlib.error as error:
+            raise UnusableImage("entry_damaged", f"{entry.name}: {error}. Make the archive anew.") from error
+    else:
+        raise UnusableImage(
+            "entry_method_unknown", f"{entry.name} is packed by method {entry.method}; use stored or deflate."
+        )
+    if len(data) != entry.size:
+        raise UnusableImage("entry_damaged", f"{entry.name}: its size is not the declared one. Make the archive anew.")
+    return data
+
+
+def is_unsafe(name: str) -> bool:
+    """Whether a name is absolute, has a drive letter, or climbs out with ``..``."""
+    path = name.replace("\\", "/")
+    return path.startswith("/") or ".." in path.split("/") or path[1:2] == ":"
+
+
+def _open_zip(file: BinaryIO) -> zipfile.ZipFile:
+    try:
+        return zipfile.ZipFile(file)
+    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+        file.seek(0)
+        if file.read(4) == b"PK\x03\x04":
+            raise InvalidInput(
+                "archive_truncated", "The ZIP archive is cut short or damaged. Make it anew and send it again."
+            ) from error
+        raise InvalidInput(
+            "archive_not_zip", "This is not a ZIP archive. Pack the files as ZIP and send that."
+        ) from error
+
+
+def _refuse_hostile(info: zipfile.ZipInfo, limits: ArchiveLimits) -> None:
+    if info.flag_bits & 0x1:
+        raise InvalidInput(
+            "archive_encrypted", f"The entry {info.filename} is encrypted. Send the archive without a password."
+        )
+    if info.file_size > BOMB_FLOOR and info.file_size > limits.max_ratio * max(info.compress_size, 1):
+        raise InvalidInput(
+            "archive_bomb",
+            f"The entry {info.filename} would grow {info.file_size // max(info.compress_size, 1):,} times when "
+            f"unpacked, to {info.file_size:,} bytes. It is refused as a decompression bomb.",
+        )

@@ -1,0 +1,81 @@
+"""The one reader of the environment. Everything else is handed a :class:`Settings`."""
+
+from __future__ import annotations
+
+import logging
+from functools import cached_property
+from pathlib import Path
+
+from pydantic import AliasChoices, Field, ValidationError, computed_field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class BadSettings(SystemExit):
+    """The environment holds values that cannot be used; says which, and stops the program at start."""
+
+
+def _either(name: str) -> AliasChoices:
+    """Read ``NAME`` or ``COUNTERSIGN_NAME``: the first is what hosting platforms set."""
+    return AliasChoices(f"COUNTERSIGN_{name}", name)
+
+
+class Settings(BaseSettings):
+    """All settings, frozen. Sizes are in bytes, times in seconds."""
+
+    model_config = SettingsConfigDict(env_prefix="COUNTERSIGN_", frozen=True, extra="ignore", populate_by_name=True)
+
+    home: Path = Field(default=Path("var"), description="folder of the embedded stack: database, images, credentials")
+    configured_database: str | None = Field(default=None, validation_alias=_either("DATABASE_URL"))
+    configured_storage: str | None = Field(default=None, validation_alias=_either("STORAGE_URL"))
+    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias=_either("REDIS_URL"))
+    secret_key: str | None = Field(default=None, min_length=32, description="signs sessions; made in home when absent")
+    secure_cookies: bool = Field(default=False, description="send the session cookie over HTTPS only")
+    log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
+
+    max_upload: int = Field(default=20 * 2**30, ge=1024, description="largest request body")
+    max_entries: int = Field(default=2_000_000, ge=1, description="most entries in one archive")
+    max_entry: int = Field(default=256 * 2**20, ge=1024, description="largest unpacked entry of an archive")
+    max_ratio: float = Field(default=400.0, gt=1, description="most times an entry may grow when unpacked")
+    max_pixels: int = Field(default=40_000_000, ge=1024, description="most pixels in one page")
+    max_references: int = Field(default=64, ge=1, description="most references in one comparison")
+
+    chunk_rows: int = Field(default=256, ge=1, le=100_000, description="comparisons in one chunk")
+    claim_rows: int = Field(default=1024, ge=1, le=1_000_000, description="most comparisons one claim takes")
+    lease_seconds: float = Field(default=60.0, ge=1, description="how long a silent worker keeps its work")
+    chunk_tries: int = Field(default=3, ge=1, description="claims after which a chunk is set aside")
+    sweep_seconds: float = Field(default=10.0, gt=0, description="how often stalled work is rung for again")
+    torch_threads: int | None = Field(default=None, ge=1, description="threads of one worker; empty: torch's choice")
+
+    @computed_field  # type: ignore[prop-decorator]  # mypy does not know pydantic's decorator stack
+    @cached_property
+    def database_url(self) -> str:
+        """SQLAlchemy URL; SQLite in ``home`` by default."""
+        return self.configured_database or f"sqlite:///{self.home.resolve() / 'countersign.db'}"
+
+    @computed_field  # type: ignore[prop-decorator]  # as above
+    @cached_property
+    def storage_url(self) -> str:
+        """Folder of the blobs; below ``home`` by default."""
+        return self.configured_storage or str(self.home.resolve() / "blobs")
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Read the environment, or stop the program naming every bad value.
+
+    Raises:
+        BadSettings: with one line for each value that cannot be used.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]  # pydantic validates them
+    except ValidationError as error:
+        lines = (f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        raise BadSettings("Countersign cannot start, these settings are wrong:\n" + "\n".join(lines)) from error
+
+
+def configure_logging(settings: Settings) -> None:
+    """One line per event, to standard error, for every program of the project."""
+    logging.basicConfig(
+        level=settings.log_level, format="%(asctime)s %(levelname).1s %(process)d %(name)s: %(message)s", force=True
+    )
+    for chatty in ("alembic", "httpx", "httpcore", "PIL"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -1,0 +1,277 @@
+"""Chunks: handed out by lease and fence, recorded once, taken back when a worker goes silent."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.db import Database, epoch_now, insert_ignore, utcnow
+from shared.jobs.lifecycle import end_if_complete, settle_cancel
+from shared.tables import (
+    Chunk,
+    Comparison,
+    Embedding,
+    Job,
+    JobState,
+    ModelVersion,
+    ReferenceSet,
+    Region,
+    Result,
+    Verdict,
+)
+from shared.tables.images import Upload
+from shared.tables.jobs import ChunkState
+
+
+REGION_COLUMNS = ("digest", "height", "width", "code", "message")  # what decoding a region finds out
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkClaim:
+    """One chunk held. Each write about it repeats ``fence``."""
+
+    id: int
+    job_id: int
+    first: int
+    last: int
+    fence: int
+    tries: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Chunks of one model version, possibly of several jobs, that one worker scores in one go."""
+
+    model: ModelVersion
+    chunks: tuple[ChunkClaim, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One comparison to score: region ids of the questioned image and its references, in order."""
+
+    job_id: int
+    ordinal: int
+    questioned_id: int
+    reference_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSource:
+    """A region and where its bytes lie."""
+
+    region: Region
+    blob: str
+
+
+@dataclass(slots=True)
+class Work:
+    """All that is needed to score a claim."""
+
+    pending: list[Pending]
+    sources: dict[int, RegionSource]
+
+
+@dataclass(slots=True)
+class Scored:
+    """What scoring a claim brought: column values for results, regions and embeddings."""
+
+    results: list[dict[str, Any]] = field(default_factory=list)
+    regions: list[dict[str, Any]] = field(default_factory=list)  # from :func:`region_values`
+    embeddings: list[dict[str, Any]] = field(default_factory=list)
+
+
+def region_values(region_id: int, **found: Any) -> dict[str, Any]:
+    """What was found out about a region, as :func:`record` writes it."""
+    return {"region_id": region_id} | {f"new_{name}": found.get(name) for name in REGION_COLUMNS}
+
+
+_OPEN = (
+    Chunk.state != ChunkState.DONE,
+    Chunk.lease_until < epoch_now(),
+    Job.state.in_((JobState.QUEUED, JobState.RUNNING)),
+)
+
+
+def claim_chunks(database: Database, owner: str, lease: float, most_rows: int) -> Claim | None:
+    """Take waiting or abandoned chunks, small jobs first, all of one model version; None when there are none."""
+    with database.write() as session:
+        first = session.execute(
+            sa.select(Chunk.id, Job.model_id).join(Job).where(*_OPEN).order_by(Chunk.priority, Chunk.id).limit(1)
+        ).first()
+        if first is None:
+            return None
+        candidates = session.execute(
+            sa.select(Chunk)
+            .join(Job)
+            .where(*_OPEN, Job.model_id == first.model_id)
+            .order_by(Chunk.priority, Chunk.id)
+            .limit(max(1, most_rows))
+            .with_for_update(of=Chunk, skip_locked=True)
+        )
+        taken: list[ChunkClaim] = []
+        rows = 0
+        for chunk in candidates.scalars():
+            if taken and rows + chunk.last - chunk.first + 1 > most_rows:
+                break
+            rows += chunk.last - chunk.first + 1
+            taken.append(ChunkClaim(chunk.id, chunk.job_id, chunk.first, chunk.last, chunk.fence + 1, chunk.tries + 1))
+        held = tuple(claim for claim in taken if _take(session, claim, owner, lease))
+        _start_jobs(session, {claim.job_id for claim in held})
+        model = session.get_one(ModelVersion, first.model_id)
+    return Claim(model, held) if held else None
+
+
+def _take(session: Session, claim: ChunkClaim, owner: str, lease: float) -> bool:
+    statement = (
+        sa.update(Chunk)
+        .where(Chunk.id == claim.id, Chunk.fence == claim.fence - 1, Chunk.state != ChunkState.DONE)
+        .values(
+            state=ChunkState.CLAIMED,
+            fence=claim.fence,
+            tries=claim.tries,
+            owner=owner,
+            lease_until=epoch_now() + lease,
+        )
+    )
+    return bool(session.connection().execute(statement).rowcount)
+
+
+def _start_jobs(session: Session, job_ids: set[int]) -> None:
+    session.execute(
+        sa.update(Job)
+        .where(Job.id.in_(job_ids), Job.state == JobState.QUEUED)
+        .values(state=JobState.RUNNING, started_at=sa.func.coalesce(Job.started_at, utcnow()))
+    )
+
+
+def _held(claim: ChunkClaim) -> tuple[sa.ColumnElement[bool], ...]:
+    return Chunk.id == claim.id, Chunk.fence == claim.fence, Chunk.state == ChunkState.CLAIMED
+
+
+def renew_chunks(database: Database, claim: Claim, lease: float) -> None:
+    """Keep the leases of a claim while it is worked on."""
+    with database.write() as session:
+        for chunk in claim.chunks:
+            session.execute(sa.update(Chunk).where(*_held(chunk)).values(lease_until=epoch_now() + lease))
+
+
+def release_chunks(database: Database, claim: Claim) -> None:
+    """Hand a claim back at once; it does not count as a try."""
+    with database.write() as session:
+        for chunk in claim.chunks:
+            session.execute(
+                sa.update(Chunk)
+                .where(*_held(chunk))
+                .values(state=ChunkState.WAITING, lease_until=0.0, owner=None, tries=chunk.tries - 1)
+            )
+        for job_id in {chunk.job_id for chunk in claim.chunks}:
+            settle_cancel(session, job_id)
+
+
+def split_chunk(database: Database, chunk: ChunkClaim, tries: int) -> bool:
+    """Hand a chunk back as two halves, each with ``tries`` behind it, to find the row that kills its worker."""
+    middle = (chunk.first + chunk.last) // 2
+    first_half = (
+        sa.update(Chunk)
+        .where(*_held(chunk))
+        .values(last=middle, state=ChunkState.WAITING, tries=tries, lease_until=0.0, owner=None)
+    )
+    with database.write() as session:
+        if not session.connection().execute(first_half).rowcount:
+            return False
+        session.add(Chunk(job_id=chunk.job_id, first=middle + 1, last=chunk.last, tries=tries))
+        session.execute(sa.update(Job).where(Job.id == chunk.job_id).values(chunks_left=Job.chunks_left + 1))
+    return True
+
+
+def load_work(session: Session, claim: Claim) -> Work:
+    """The comparisons of a claim that can be scored, with their regions."""
+    pending: list[Pending] = []
+    for chunk in claim.chunks:
+        rows = session.execute(
+            sa.select(Comparison.ordinal, Comparison.questioned_id, ReferenceSet.members)
+            .join(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
+            .where(Comparison.job_id == chunk.job_id, Comparison.ordinal.between(chunk.first, chunk.last))
+            .order_by(Comparison.ordinal)
+        )
+        pending += [
+            Pending(chunk.job_id, row.ordinal, row.questioned_id, tuple(map(int, row.members.split(","))))
+            for row in rows
+        ]
+    wanted = {p.questioned_id for p in pending} | {r for p in pending for r in p.reference_ids}
+    return Work(pending, load_sources(session, wanted))
+
+
+def load_sources(session: Session, ids: set[int]) -> dict[int, RegionSource]:
+    """Regions by id, with the blobs that hold them."""
+    sources: dict[int, RegionSource] = {}
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), 500):
+        query = sa.select(Region, Upload.blob).join(Upload).where(Region.id.in_(ordered[start : start + 500]))
+        sources |= {region.id: RegionSource(region, blob) for region, blob in session.execute(query)}
+    return sources
+
+
+def load_embeddings(session: Session, model_id: int, digests: set[str]) -> dict[str, bytes]:
+    """The embeddings already stored for a model version, by digest."""
+    known: dict[str, bytes] = {}
+    ordered = sorted(digests)
+    for start in range(0, len(ordered), 500):
+        query = sa.select(Embedding.digest, Embedding.vector).where(
+            Embedding.model_id == model_id, Embedding.digest.in_(ordered[start : start + 500])
+        )
+        known |= {row.digest: row.vector for row in session.execute(query)}
+    return known
+
+
+def record(database: Database, claim: Claim, scored: Scored) -> int:
+    """Write what scoring brought, and end the jobs whose last chunk this was. Returns the chunks recorded.
+
+    A chunk whose fence moved on (its lease ran out and another worker took it) is left out: that worker records it.
+    """
+    by_job: dict[int, list[dict[str, Any]]] = {}
+    for result in scored.results:
+        by_job.setdefault(result["job_id"], []).append(result)
+    recorded = 0
+    with database.write() as session:
+        _update_regions(session, scored.regions)
+        insert_ignore(session, Embedding, scored.embeddings)
+        for chunk in sorted(claim.chunks, key=lambda chunk: chunk.job_id):  # one order of locks for all workers
+            rows = [r for r in by_job.get(chunk.job_id, ()) if chunk.first <= r["ordinal"] <= chunk.last]
+            recorded += _record_chunk(session, chunk, rows)
+    return recorded
+
+
+def _update_regions(session: Session, regions: list[dict[str, Any]]) -> None:
+    if regions:
+        columns: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in REGION_COLUMNS}
+        statement = sa.update(Region).where(Region.id == sa.bindparam("region_id")).values(columns)
+        ordered = sorted(regions, key=lambda region: region["region_id"])  # one order of locks, as above
+        session.connection().execute(statement, ordered)
+
+
+def _record_chunk(session: Session, chunk: ChunkClaim, rows: list[dict[str, Any]]) -> bool:
+    finished = sa.update(Chunk).where(*_held(chunk)).values(state=ChunkState.DONE, lease_until=0.0, owner=None)
+    if not session.connection().execute(finished).rowcount:
+        return False
+    insert_ignore(session, Result, rows)
+    count_results(session, chunk.job_id, rows, chunks_done=1)
+    if not end_if_complete(session, chunk.job_id):
+        settle_cancel(session, chunk.job_id)
+    return True
+
+
+def count_results(session: Session, job_id: int, rows: list[dict[str, Any]], chunks_done: int = 0) -> None:
+    """Add results to the job's counters, in the transaction that inserts them."""
+    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in Verdict}
+    columns = {verdict.value: getattr(Job, verdict.value) + count for verdict, count in counts.items()}
+    session.execute(
+        sa.update(Job)
+        .where(Job.id == job_id)
+        .values(done=Job.done + len(rows), chunks_left=Job.chunks_left - chunks_done, **columns)
+        .execution_options(synchronize_session=False)
+    )

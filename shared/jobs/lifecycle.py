@@ -1,0 +1,200 @@
+"""How a job moves between its states. Every move is one UPDATE that names the states it may start from."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared import audit
+from shared.db import Database, epoch_now, utcnow
+from shared.errors import Conflict, CountersignError
+from shared.tables import Chunk, Job, JobState
+from shared.tables.jobs import ChunkState
+
+MAX_FAULTS = 100  # kept on the job; every row's own fault is in its result
+
+
+@dataclass(frozen=True, slots=True)
+class JobClaim:
+    """The right to do the part of a job that one worker does alone, until the lease runs out."""
+
+    job_id: int
+    fence: int
+
+
+def _changed(session: Session, statement: sa.Update) -> bool:
+    return bool(session.connection().execute(statement).rowcount)
+
+
+def claim_job(database: Database, public_id: str, owner: str, lease: float) -> JobClaim | None:
+    """Take a queued or stalled job; None when it has ended, is gone, or somebody holds its lease."""
+    statement = (
+        sa.update(Job)
+        .where(
+            Job.public_id == public_id,
+            Job.state.in_((JobState.QUEUED, JobState.RUNNING)),
+            Job.lease_until < epoch_now(),
+        )
+        .values(
+            state=JobState.RUNNING,
+            fence=Job.fence + 1,
+            lease_until=epoch_now() + lease,
+            owner=owner,
+            started_at=sa.func.coalesce(Job.started_at, utcnow()),
+        )
+        .returning(Job.id, Job.fence)
+    )
+    with database.write() as session:
+        row = session.connection().execute(statement).first()
+    return JobClaim(row.id, row.fence) if row else None
+
+
+def _held(claim: JobClaim) -> tuple[sa.ColumnElement[bool], ...]:
+    return Job.id == claim.job_id, Job.fence == claim.fence
+
+
+def renew_job(database: Database, claim: JobClaim, lease: float) -> bool:
+    """Keep the lease; False when it was lost to another worker."""
+    with database.write() as session:
+        return _changed(session, sa.update(Job).where(*_held(claim)).values(lease_until=epoch_now() + lease))
+
+
+def release_job(database: Database, claim: JobClaim) -> None:
+    """Hand the job back at once, for another worker to go on with."""
+    with database.write() as session:
+        _changed(session, sa.update(Job).where(*_held(claim)).values(lease_until=0.0, owner=None, rung_at=0.0))
+
+
+def tell(session: Session, claim: JobClaim, **values: Any) -> bool:
+    """Write progress (``phase``, ``done``, ``total``, ``report`` ...) of a job that is held."""
+    return _changed(session, sa.update(Job).where(*_held(claim)).values(**values))
+
+
+def must_stop(session: Session, claim: JobClaim) -> bool:
+    """Whether the holder should stop: cancelled, or the lease was lost."""
+    row = session.execute(sa.select(Job.state, Job.fence).where(Job.id == claim.job_id)).first()
+    return row is None or row.fence != claim.fence or row.state != JobState.RUNNING
+
+
+def finish_intake(database: Database, claim: JobClaim) -> None:
+    """All rows are in. Ends the job if its last chunk is done already (or there was none)."""
+    with database.write() as session:
+        if tell(session, claim, intake_done=True, lease_until=0.0, owner=None, phase=""):
+            end_if_complete(session, claim.job_id)
+
+
+def end_if_complete(session: Session, job_id: int) -> bool:
+    """Succeed the job if nothing is left of it. Called in the transaction that did the last part."""
+    statement = (
+        sa.update(Job)
+        .where(Job.id == job_id, Job.state == JobState.RUNNING, Job.intake_done, Job.chunks_left == 0)
+        .values(state=JobState.SUCCEEDED, finished_at=utcnow(), phase="")
+    )
+    return _changed(session, statement)
+
+
+def succeed_job(session: Session, claim: JobClaim, **values: Any) -> bool:
+    """The holder has done it all; False when the lease was lost meanwhile."""
+    statement = (
+        sa.update(Job)
+        .where(*_held(claim), Job.state.in_((JobState.RUNNING, JobState.CANCELLING)))
+        .values(state=JobState.SUCCEEDED, finished_at=utcnow(), phase="", lease_until=0.0, owner=None, **values)
+    )
+    return _changed(session, statement)
+
+
+def fail_job(database: Database, job_id: int, error: CountersignError, fence: int | None = None) -> bool:
+    """End the job with what went wrong. With ``fence``, only if the lease is still that one."""
+    guards = [Job.id == job_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING))]
+    if fence is not None:
+        guards.append(Job.fence == fence)
+    statement = (
+        sa.update(Job)
+        .where(*guards)
+        .values(
+            state=JobState.FAILED,
+            finished_at=utcnow(),
+            error_code=error.code,
+            error_message=error.message,
+            faults=[asdict(fault) for fault in error.faults[:MAX_FAULTS]],
+            lease_until=0.0,
+            owner=None,
+            phase="",
+        )
+    )
+    with database.write() as session:
+        return _changed(session, statement)
+
+
+def request_cancel(database: Database, public_id: str, person_id: int | None) -> None:
+    """Ask a job to stop; what is done is kept. A job nobody works on is cancelled at once.
+
+    Raises:
+        Conflict: code ``job_ended``.
+    """
+    statement = (
+        sa.update(Job)
+        .where(Job.public_id == public_id, Job.state.in_((JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)))
+        .values(state=JobState.CANCELLING)
+        .returning(Job.id)
+    )
+    with database.write() as session:
+        row = session.connection().execute(statement).first()
+        if row is None:
+            raise Conflict("job_ended", "The job has ended already; there is nothing to cancel.")
+        audit.note(session, person_id, "job.cancel", public_id)
+        settle_cancel(session, row.id)
+
+
+def settle_cancel(session: Session, job_id: int) -> bool:
+    """Cancel a job that was asked to stop, once no worker holds any part of it."""
+    held = sa.exists().where(Chunk.job_id == Job.id, Chunk.state == ChunkState.CLAIMED, Chunk.lease_until > epoch_now())
+    statement = (
+        sa.update(Job)
+        .where(Job.id == job_id, Job.state == JobState.CANCELLING, Job.lease_until < epoch_now(), ~held)
+        .values(state=JobState.CANCELLED, finished_at=utcnow(), phase="")
+    )
+    return _changed(session, statement)
+
+
+def stop_held(database: Database, claim: JobClaim) -> None:
+    """The holder of a cancelled job lets go of it."""
+    with database.write() as session:
+        if tell(session, claim, lease_until=0.0, owner=None):
+            settle_cancel(session, claim.job_id)
+
+
+def retry_job(database: Database, public_id: str, person_id: int | None) -> str:
+    """Queue a failed or cancelled job again, with only what is missing; returns its kind.
+
+    Raises:
+        Conflict: code ``job_not_retryable``.
+    """
+    statement = (
+        sa.update(Job)
+        .where(Job.public_id == public_id, Job.state.in_((JobState.FAILED, JobState.CANCELLED)))
+        .values(
+            state=JobState.QUEUED,
+            attempt=Job.attempt + 1,
+            error_code=None,
+            error_message=None,
+            faults=[],
+            finished_at=None,
+            lease_until=0.0,
+        )
+        .returning(Job.kind, Job.id)
+    )
+    with database.write() as session:
+        row = session.connection().execute(statement).first()
+        if row is None:
+            raise Conflict("job_not_retryable", "Only a failed or cancelled job can be retried.")
+        session.execute(
+            sa.update(Chunk)
+            .where(Chunk.job_id == row.id, Chunk.state != ChunkState.DONE)
+            .values(tries=0, lease_until=0.0)
+        )
+        audit.note(session, person_id, "job.retry", public_id)
+        return str(row.kind)

@@ -1,0 +1,144 @@
+"""Reading jobs and results, for the pages and the API."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session, joinedload
+
+from shared.db import Database
+from shared.errors import NotFound
+from shared.tables import Comparison, Epoch, Job, ModelVersion, ReferenceSet, Region, Result
+
+STREAM_ROWS = 1000
+_Found = tuple[Comparison, Result | None, tuple[int, ...]]  # with the region ids of its reference set
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One comparison with its result (None while it is not scored) and its regions (None where the row named none)."""
+
+    comparison: Comparison
+    result: Result | None
+    questioned: Region | None
+    references: tuple[Region, ...]
+    model: str | None
+    model_digest: str | None
+
+    @property
+    def nearest(self) -> Region | None:
+        """The reference nearest to the questioned image; the first when none was measured."""
+        position = self.result.nearest if self.result and self.result.nearest is not None else 0
+        return self.references[position] if self.references else None
+
+
+def get_job(session: Session, public_id: str) -> Job:
+    """The job with its upload, model and submitter loaded.
+
+    Raises:
+        NotFound: code ``job_unknown``.
+    """
+    query = sa.select(Job).where(Job.public_id == public_id)
+    job = session.scalars(query.options(joinedload(Job.upload), joinedload(Job.model), joinedload(Job.person))).first()
+    if job is None:
+        raise NotFound("job_unknown", f"There is no job {public_id!r}.")
+    return job
+
+
+def list_jobs(session: Session, before: int | None = None, limit: int = 50) -> tuple[Sequence[Job], int | None]:
+    """A page of jobs, newest first, and the cursor of the next page (None at the end)."""
+    query = sa.select(Job).options(joinedload(Job.model), joinedload(Job.person)).order_by(Job.id.desc())
+    if before is not None:
+        query = query.where(Job.id < before)
+    jobs = session.scalars(query.limit(limit + 1)).all()
+    return jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None
+
+
+def list_epochs(session: Session, job_id: int) -> Sequence[Epoch]:
+    """The epochs of a training so far, in order."""
+    return session.scalars(sa.select(Epoch).where(Epoch.job_id == job_id).order_by(Epoch.epoch)).all()
+
+
+def answers(
+    session: Session, job_id: int, after: int = 0, limit: int = 100, verdict: str | None = None
+) -> tuple[list[Answer], int | None]:
+    """A page of comparisons from the one after ordinal ``after``, and the next cursor (None at the end).
+
+    With ``verdict`` only those that have this verdict. Comparisons not yet scored are included without one.
+    """
+    query = (
+        sa.select(Comparison, Result, ReferenceSet.members)
+        .outerjoin(Result, sa.and_(Result.job_id == Comparison.job_id, Result.ordinal == Comparison.ordinal))
+        .outerjoin(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
+        .where(Comparison.job_id == job_id, Comparison.ordinal > after)
+        .order_by(Comparison.ordinal)
+        .limit(limit + 1)
+    )
+    if verdict:
+        query = query.where(Result.verdict == verdict)
+    rows = session.execute(query).all()
+    page: list[_Found] = [(row[0], row[1], _members(row[2])) for row in rows[:limit]]
+    regions = _regions(session, page)
+    models = _models(session, {result.model_id for _, result, _ in page if result and result.model_id})
+    found = [_answer(comparison, result, members, regions, models) for comparison, result, members in page]
+    return found, page[-1][0].ordinal if len(rows) > limit else None
+
+
+def get_answer(session: Session, job: Job, ordinal: int) -> Answer:
+    """One comparison of a job.
+
+    Raises:
+        NotFound: code ``comparison_unknown``.
+    """
+    found, _ = answers(session, job.id, after=ordinal - 1, limit=1)
+    if not found or found[0].comparison.ordinal != ordinal:
+        raise NotFound("comparison_unknown", f"The job {job.public_id} has no comparison number {ordinal}.")
+    return found[0]
+
+
+def stream_answers(database: Database, job_id: int, verdict: str | None = None) -> Iterator[Answer]:
+    """All comparisons in order, in short reads: memory stays flat and no transaction stays open."""
+    cursor: int | None = 0
+    while cursor is not None:
+        with database.read() as session:
+            page, cursor = answers(session, job_id, after=cursor, limit=STREAM_ROWS, verdict=verdict)
+        yield from page
+
+
+def _members(text: str | None) -> tuple[int, ...]:
+    return tuple(map(int, text.split(","))) if text else ()
+
+
+def _regions(session: Session, page: list[_Found]) -> dict[int, Region]:
+    ids = {comparison.questioned_id for comparison, _, _ in page if comparison.questioned_id}
+    ids |= {region_id for _, _, members in page for region_id in members}
+    found: dict[int, Region] = {}
+    ordered = sorted(ids)
+    for start in range(0, len(ordered), 500):
+        query = sa.select(Region).where(Region.id.in_(ordered[start : start + 500]))
+        found |= {region.id: region for region in session.scalars(query)}
+    return found
+
+
+def _models(session: Session, ids: set[int]) -> dict[int, ModelVersion]:
+    return {model.id: model for model in session.scalars(sa.select(ModelVersion).where(ModelVersion.id.in_(ids)))}
+
+
+def _answer(
+    comparison: Comparison,
+    result: Result | None,
+    members: tuple[int, ...],
+    regions: dict[int, Region],
+    models: dict[int, ModelVersion],
+) -> Answer:
+    model = models.get(result.model_id) if result and result.model_id else None
+    return Answer(
+        comparison=comparison,
+        result=result,
+        questioned=regions.get(comparison.questioned_id) if comparison.questioned_id else None,
+        references=tuple(regions[region_id] for region_id in members),
+        model=model.label if model else None,
+        model_digest=model.digest if model else None,
+    )

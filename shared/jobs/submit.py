@@ -1,0 +1,155 @@
+"""Accepting work: everything is checked and committed before anybody is told of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy.orm import Session
+
+from shared import audit
+from shared.archives import Archive, ArchiveLimits
+from shared.config import Settings
+from shared.db import Database, utcnow
+from shared.errors import InvalidInput
+from shared.manifest import ImageRef, check_manifest
+from shared.queue import Doorbell, QueueNames, TaskNames
+from shared.registry import default_model, find_model
+from shared.specs import TrainSpec, VerifySpec
+from shared.storage import BlobStore, Stored
+from shared.tables import Chunk, Comparison, Job, ReferenceSet, Region, Upload
+from shared.tables.base import public_id
+from shared.tables.registry import ModelVersion
+
+SMALL_JOB = 16  # comparisons; a job up to this size goes before the large ones
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """One file as the front end stored it."""
+
+    stored: Stored
+    filename: str
+
+
+def archive_limits(settings: Settings) -> ArchiveLimits:
+    """The limits on archives that ``settings`` give."""
+    return ArchiveLimits(settings.max_entries, settings.max_entry, settings.max_ratio)
+
+
+class Submissions:
+    """The front ends' way to queue work. The caller has asked ``doorbell.check()`` before it stored the upload."""
+
+    def __init__(self, settings: Settings, database: Database, store: BlobStore, doorbell: Doorbell) -> None:
+        self._settings = settings
+        self._database = database
+        self._store = store
+        self._doorbell = doorbell
+
+    def verify_batch(self, sent: Sent, spec: VerifySpec, person_id: int | None, label: str = "") -> Job:
+        """Queue a batch: an archive with ``manifest.csv``.
+
+        Raises:
+            InvalidInput: the archive or its manifest cannot be used; see :class:`Archive` and ``check_manifest``.
+            NotFound: code ``model_unknown``.
+        """
+        with self._store.open(sent.stored.key) as file:
+            check_manifest(Archive(file, archive_limits(self._settings)))
+        with self._database.write() as session:
+            job = self._add_job(session, spec, person_id, label or sent.filename)
+            job.model_id = _model_for(session, spec).id
+            job.upload_id = _add_upload(session, sent).id
+        self._doorbell.ring(TaskNames.INTAKE, job.public_id)
+        return job
+
+    def verify_pair(
+        self, questioned: Sent, references: list[Sent], spec: VerifySpec, person_id: int | None, label: str = ""
+    ) -> Job:
+        """Queue one comparison of single images. There is no manifest, so it skips intake.
+
+        Raises:
+            InvalidInput: code ``reference_missing`` or ``reference_too_many``.
+            NotFound: code ``model_unknown``.
+        """
+        if not references:
+            raise InvalidInput("reference_missing", "Send at least one reference image beside the questioned one.")
+        if len(references) > self._settings.max_references:
+            raise InvalidInput("reference_too_many", f"Send at most {self._settings.max_references} references.")
+        with self._database.write() as session:
+            job = self._add_job(
+                session, spec, person_id, label or f"{questioned.filename} against {references[0].filename}"
+            )
+            job.model_id = _model_for(session, spec).id
+            job.intake_done, job.total, job.chunks_left = True, 1, 1
+            session.flush()
+            members = [str(_add_region(session, reference).id) for reference in references]
+            reference_set = ReferenceSet(job_id=job.id, members=",".join(members))
+            session.add(reference_set)
+            session.flush()
+            questioned_id = _add_region(session, questioned).id
+            session.add(
+                Comparison(
+                    job_id=job.id,
+                    ordinal=1,
+                    external_id="1",
+                    questioned_id=questioned_id,
+                    reference_set_id=reference_set.id,
+                )
+            )
+            session.add(Chunk(job_id=job.id, first=1, last=1, priority=0))
+        self._doorbell.ring(TaskNames.SCORE, job.public_id, queue=QueueNames.INTERACTIVE)
+        return job
+
+    def train(self, sent: Sent, spec: TrainSpec, person_id: int | None, label: str = "") -> Job:
+        """Queue a training on an archive of writers' signatures.
+
+        Raises:
+            InvalidInput: the upload is not a usable archive.
+        """
+        with self._store.open(sent.stored.key) as file:
+            Archive(file, archive_limits(self._settings))
+        with self._database.write() as session:
+            job = self._add_job(session, spec, person_id, label or sent.filename)
+            job.upload_id = _add_upload(session, sent).id
+            job.total = spec.epochs
+        self._doorbell.ring(TaskNames.TRAIN, job.public_id)
+        return job
+
+    def _add_job(self, session: Session, spec: VerifySpec | TrainSpec, person_id: int | None, label: str) -> Job:
+        job = Job(
+            public_id=public_id("job"),
+            kind=spec.kind,
+            spec=spec.model_dump(mode="json"),
+            person_id=person_id,
+            label=label[:255],
+            created_at=utcnow(),
+        )
+        session.add(job)
+        audit.note(session, person_id, "job.submit", job.public_id, kind=spec.kind)
+        return job
+
+
+def _model_for(session: Session, spec: VerifySpec) -> ModelVersion:
+    return find_model(session, spec.model) if spec.model else default_model(session)
+
+
+def _add_upload(session: Session, sent: Sent) -> Upload:
+    upload = Upload(
+        public_id=sent.stored.key.partition("/")[2],
+        blob=sent.stored.key,
+        digest=sent.stored.digest,
+        size=sent.stored.size,
+        filename=sent.filename[:255],
+        created_at=utcnow(),
+    )
+    session.add(upload)
+    session.flush()
+    return upload
+
+
+def _add_region(session: Session, sent: Sent) -> Region:
+    upload = _add_upload(session, sent)
+    ref = ImageRef(upload.filename)
+    region = Region(upload_id=upload.id, name=ref.name, entry=ref.entry, page=ref.page, box=ref.box_text)
+    session.add(region)
+    session.flush()
+    return region

@@ -1,0 +1,118 @@
+"""The queue: the Celery application and the names that both sides use. A message is a doorbell, never the truth."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any, Protocol
+
+from celery import Celery
+from kombu import Queue  # type: ignore[attr-defined]  # re-exported lazily
+from kombu.exceptions import OperationalError
+from redis.exceptions import RedisError
+
+from shared.config import Settings
+from shared.errors import Unavailable
+
+log = logging.getLogger(__name__)
+
+
+class QueueNames:
+    """Queues, each with its kind of worker."""
+
+    INTERACTIVE = "interactive"  # small verifications, on the GPU worker
+    BATCH = "batch"  # the rest of them
+    TRAIN = "train"  # the training worker
+    IO = "io"  # torch-free: intake, views, the sweep
+
+
+class TaskNames:
+    """Tasks by name: the web never imports the worker's code."""
+
+    INTAKE = "countersign.intake"
+    SCORE = "countersign.score"
+    TRAIN = "countersign.train"
+    RENDER = "countersign.render"
+    SWEEP = "countersign.sweep"
+
+
+QUEUE_OF = {
+    TaskNames.INTAKE: QueueNames.IO,
+    TaskNames.SCORE: QueueNames.BATCH,
+    TaskNames.TRAIN: QueueNames.TRAIN,
+    TaskNames.RENDER: QueueNames.IO,
+    TaskNames.SWEEP: QueueNames.IO,
+}
+
+
+def _queues() -> list[Any]:
+    names = (QueueNames.INTERACTIVE, QueueNames.BATCH, QueueNames.TRAIN, QueueNames.IO)
+    return [Queue(name) for name in names]  # type: ignore[no-untyped-call]  # kombu is untyped
+
+
+def make_celery(settings: Settings) -> Celery:
+    """The Celery application for the broker of ``settings``."""
+    app = Celery("countersign", broker=settings.redis_url)
+    app.conf.update(
+        task_serializer="json",
+        accept_content=["json"],
+        task_ignore_result=True,
+        task_acks_late=True,
+        task_reject_on_worker_lost=True,
+        task_track_started=False,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        worker_send_task_events=False,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={"socket_connect_timeout": 2, "socket_timeout": 30, "visibility_timeout": 3600},
+        task_queues=_queues(),
+        task_default_queue=QueueNames.IO,
+        task_routes={name: {"queue": queue} for name, queue in QUEUE_OF.items()},
+        beat_schedule={
+            "sweep": {
+                "task": TaskNames.SWEEP,
+                "schedule": settings.sweep_seconds,
+                "options": {"expires": settings.sweep_seconds},
+            }
+        },
+    )
+    return app
+
+
+class Doorbell(Protocol):
+    """What wakes workers. Tests use a fake that remembers."""
+
+    def check(self) -> None: ...
+    def ring(self, task: str, *ids: str, queue: str | None = None) -> bool: ...
+
+
+class CeleryDoorbell:
+    """Rings through Celery."""
+
+    def __init__(self, app: Celery) -> None:
+        self._app = app
+
+    def check(self) -> None:
+        """Make sure that the queue is there, before anything is written.
+
+        Raises:
+            Unavailable: code ``queue_unavailable``.
+        """
+        try:
+            with self._app.connection_for_write(transport_options={"socket_timeout": 2}) as connection:
+                client: Any = connection.default_channel.client
+                client.ping()
+        except (RedisError, OperationalError, OSError) as error:
+            log.warning("the queue is away: %s", error)
+            raise Unavailable(
+                "queue_unavailable", "The queue is not reachable, so nothing was accepted. Try again in a minute."
+            ) from error
+
+    def ring(self, task: str, *ids: str, queue: str | None = None) -> bool:
+        """Send the task by name; False when the queue is away (the sweep rings again later)."""
+        try:
+            self._app.send_task(task, args=list(ids), queue=queue or QUEUE_OF[task], retry=False)
+        except (RedisError, OperationalError, OSError) as error:
+            log.warning("could not ring %s %s, the sweep will: %s", task, ids, error)
+            return False
+        return True

@@ -1,0 +1,128 @@
+"""Blobs: uploads, model files, views and checkpoints. A folder by default."""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+from shared.errors import NotFound, StorageFull
+
+KEY = re.compile(r"^[a-z]+/[A-Za-z0-9._-]{1,120}$")
+PIECE = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What was stored: its key, ``sha256:`` digest and size in bytes."""
+
+    key: str
+    digest: str
+    size: int
+
+
+class BlobStore(Protocol):
+    """Named, immutable byte strings. A blob is whole or absent, also after a crash."""
+
+    def put(self, key: str, pieces: Iterable[bytes]) -> Stored: ...
+    def open(self, key: str) -> BinaryIO: ...
+    def exists(self, key: str) -> bool: ...
+    def delete(self, key: str) -> None: ...
+
+
+class FolderStore:
+    """Blobs as files. Written to a temporary name, synced, then renamed into place."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._staging = root / "staging"
+        self._staging.mkdir(parents=True, exist_ok=True)
+
+    def put(self, key: str, pieces: Iterable[bytes]) -> Stored:
+        """Store ``pieces`` under ``key``, replacing what was there.
+
+        Raises:
+            StorageFull: the disk has no room; nothing is left behind.
+        """
+        target, digest, size = self._path(key), hashlib.sha256(), 0
+        temporary = self._staging / secrets.token_hex(8)
+        with _full_disk_is_told():
+            try:
+                with temporary.open("xb") as file:
+                    for piece in pieces:
+                        file.write(piece)
+                        digest.update(piece)
+                        size += len(piece)
+                    file.flush()
+                    os.fsync(file.fileno())
+                target.parent.mkdir(parents=True, exist_ok=True)
+                temporary.replace(target)
+                _sync_folder(target.parent)
+            finally:
+                with suppress(FileNotFoundError):
+                    temporary.unlink()
+        return Stored(key, f"sha256:{digest.hexdigest()}", size)
+
+    def open(self, key: str) -> BinaryIO:
+        """A seekable file, for reading.
+
+        Raises:
+            NotFound: no such blob.
+        """
+        try:
+            return self._path(key).open("rb")
+        except FileNotFoundError as error:
+            raise NotFound("blob_missing", f"The stored file {key} is gone.") from error
+
+    def exists(self, key: str) -> bool:
+        return self._path(key).exists()
+
+    def delete(self, key: str) -> None:
+        """Remove a blob; no error when it is already gone."""
+        with suppress(FileNotFoundError):
+            self._path(key).unlink()
+
+    def _path(self, key: str) -> Path:
+        if not KEY.match(key):
+            raise ValueError(f"not a blob key: {key!r}")
+        return self.root / key
+
+
+def open_store(url: str) -> BlobStore:
+    """The store that ``url`` names: a folder, as a path or ``file://``."""
+    if "://" in url and not url.startswith("file://"):
+        raise ValueError(f"STORAGE_URL must be a folder, got {url!r}")
+    return FolderStore(Path(url.removeprefix("file://")))
+
+
+def pieces_of(stream: BinaryIO) -> Iterator[bytes]:
+    """The bytes of ``stream``, a mebibyte at a time."""
+    while piece := stream.read(PIECE):
+        yield piece
+
+
+@contextmanager
+def _full_disk_is_told() -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise StorageFull(
+                "storage_full", "The server's disk is full. Nothing was kept; try again when there is room."
+            ) from error
+        raise
+
+
+def _sync_folder(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)  # the rename itself must survive a power cut
+    finally:
+        os.close(handle)

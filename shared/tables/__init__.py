@@ -1,0 +1,27 @@
+"""The tables, as SQLAlchemy typed classes. Called tables because here a model is a network."""
+
+from shared.tables.base import Base
+from shared.tables.images import Embedding, Region, Upload
+from shared.tables.jobs import Chunk, Comparison, Epoch, Job, JobState, ReferenceSet, Result, Verdict
+from shared.tables.people import ApiKey, AuditEvent, Person
+from shared.tables.registry import ModelAlias, ModelVersion
+
+__all__ = [
+    "ApiKey",
+    "AuditEvent",
+    "Base",
+    "Chunk",
+    "Comparison",
+    "Embedding",
+    "Epoch",
+    "Job",
+    "JobState",
+    "ModelAlias",
+    "ModelVersion",
+    "Person",
+    "ReferenceSet",
+    "Region",
+    "Result",
+    "Upload",
+    "Verdict",
+]

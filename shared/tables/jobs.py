@@ -1,0 +1,181 @@
+"""Jobs, their chunks, comparisons and results, and the epochs of a training."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from shared.tables.base import Base, Key
+from shared.tables.images import Upload
+from shared.tables.people import Person
+from shared.tables.registry import ModelVersion
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    CANCELLING = "cancelling"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+class ChunkState(StrEnum):
+    WAITING = "waiting"
+    CLAIMED = "claimed"
+    DONE = "done"
+
+
+class Verdict(StrEnum):
+    ACCEPT = "accept"
+    REVIEW = "review"
+    REJECT = "reject"
+    UNSCORABLE = "unscorable"
+
+
+class Job(Base):
+    """One piece of queued work.
+
+    ``fence``, ``lease_until`` and ``owner`` guard the parts that one worker does alone (intake, training); chunks
+    have their own. ``done`` and ``total`` count comparisons or epochs. The four verdict columns count results.
+    """
+
+    __tablename__ = "jobs"
+
+    id: Mapped[Key]
+    public_id: Mapped[str] = mapped_column(sa.String(40), unique=True)
+    kind: Mapped[str] = mapped_column(sa.String(16))
+    state: Mapped[str] = mapped_column(sa.String(16), default=JobState.QUEUED)
+    label: Mapped[str] = mapped_column(sa.String(255), default="")
+    spec: Mapped[dict[str, Any]]
+    attempt: Mapped[int] = mapped_column(default=1)
+    upload_id: Mapped[int | None] = mapped_column(sa.ForeignKey("uploads.id"))
+    model_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id"))
+    person_id: Mapped[int | None] = mapped_column(sa.ForeignKey("people.id"))
+
+    fence: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[float] = mapped_column(default=0.0)  # seconds since 1970, the database's clock
+    owner: Mapped[str | None] = mapped_column(sa.String(120))
+    rung_at: Mapped[float] = mapped_column(default=0.0)  # when the sweep last rang for it
+    intake_done: Mapped[bool] = mapped_column(default=False)
+    chunks_left: Mapped[int] = mapped_column(default=0)
+
+    phase: Mapped[str] = mapped_column(sa.String(80), default="")  # what is being done now, for people
+    total: Mapped[int] = mapped_column(default=0)
+    done: Mapped[int] = mapped_column(default=0)
+    accept: Mapped[int] = mapped_column(default=0)
+    review: Mapped[int] = mapped_column(default=0)
+    reject: Mapped[int] = mapped_column(default=0)
+    unscorable: Mapped[int] = mapped_column(default=0)
+
+    error_code: Mapped[str | None] = mapped_column(sa.String(40))
+    error_message: Mapped[str | None] = mapped_column(sa.Text)
+    faults: Mapped[list[Any]] = mapped_column(default=list)
+    report: Mapped[dict[str, Any]] = mapped_column(default=dict)  # what was detected, what came out
+
+    created_at: Mapped[datetime]
+    started_at: Mapped[datetime | None]
+    finished_at: Mapped[datetime | None]
+
+    upload: Mapped[Upload | None] = relationship(lazy="raise")
+    model: Mapped[ModelVersion | None] = relationship(lazy="raise", foreign_keys=[model_id])
+    person: Mapped[Person | None] = relationship(lazy="raise")
+
+    __table_args__ = (sa.Index("ix_jobs_state", "state", "kind"),)
+
+
+class Chunk(Base):
+    """A run of a job's comparisons, ``first`` to ``last`` inclusive, that one worker scores in one go."""
+
+    __tablename__ = "chunks"
+
+    id: Mapped[Key]
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"))
+    first: Mapped[int]
+    last: Mapped[int]
+    priority: Mapped[int] = mapped_column(default=1)  # 0: a small job, before the large ones
+    state: Mapped[str] = mapped_column(sa.String(16), default=ChunkState.WAITING)
+    fence: Mapped[int] = mapped_column(default=0)
+    tries: Mapped[int] = mapped_column(default=0)
+    lease_until: Mapped[float] = mapped_column(default=0.0)
+    owner: Mapped[str | None] = mapped_column(sa.String(120))
+
+    __table_args__ = (
+        sa.Index(
+            "ix_chunks_open",
+            "priority",
+            "id",
+            sqlite_where=sa.text("state != 'done'"),
+            postgresql_where=sa.text("state != 'done'"),
+        ),
+        sa.UniqueConstraint("job_id", "first"),
+    )
+
+
+class ReferenceSet(Base):
+    """The references that a questioned image is compared against: region ids in order, ``"12,15,19"``."""
+
+    __tablename__ = "reference_sets"
+
+    id: Mapped[Key]
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"))
+    members: Mapped[str] = mapped_column(sa.String(1400))
+
+    __table_args__ = (sa.UniqueConstraint("job_id", "members"),)
+
+
+class Comparison(Base):
+    """One row of a batch, in its order. Without regions when its row could not be used: its result says why."""
+
+    __tablename__ = "comparisons"
+
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)  # from 1
+    external_id: Mapped[str] = mapped_column(sa.String(255))
+    line: Mapped[int | None]  # in manifest.csv
+    questioned_id: Mapped[int | None] = mapped_column(sa.ForeignKey("regions.id"))
+    reference_set_id: Mapped[int | None] = mapped_column(sa.ForeignKey("reference_sets.id"))
+
+    __table_args__ = (sa.Index("ix_comparisons_external", "job_id", "external_id"), {"sqlite_with_rowid": False})
+
+
+class Result(Base):
+    """The answer to one comparison, written once. It keeps the rule that judged it."""
+
+    __tablename__ = "results"
+
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)
+    verdict: Mapped[str] = mapped_column(sa.String(12))
+    code: Mapped[str | None] = mapped_column(sa.String(40))
+    message: Mapped[str | None] = mapped_column(sa.Text)
+    distance: Mapped[float | None]  # the set's
+    distances: Mapped[list[Any] | None]  # to each reference, in the set's order
+    nearest: Mapped[int | None]  # position in the set, from 0
+    threshold: Mapped[float | None]
+    model_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id"))
+
+    __table_args__ = (sa.Index("ix_results_verdict", "job_id", "verdict", "ordinal"), {"sqlite_with_rowid": False})
+
+
+class Epoch(Base):
+    """One epoch of a training job."""
+
+    __tablename__ = "epochs"
+
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"), primary_key=True)
+    epoch: Mapped[int] = mapped_column(primary_key=True)  # from 1
+    loss: Mapped[float]
+    validation_loss: Mapped[float | None]
+    validation_eer: Mapped[float]
+    learning_rate: Mapped[float]
+    images: Mapped[int]
+    seconds: Mapped[float]

@@ -1,0 +1,1 @@
+"""The front ends: pages, API and command line. Nothing here imports torch."""
