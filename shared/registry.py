@@ -71,6 +71,12 @@ def set_default(session: Session, model: ModelVersion) -> None:
     session.merge(ModelAlias(alias=DEFAULT, model_id=model.id))
 
 
+def is_default(session: Session, model: ModelVersion) -> bool:
+    """Whether ``model`` serves verifications that name none."""
+    alias = session.get(ModelAlias, DEFAULT)
+    return alias is not None and alias.model_id == model.id
+
+
 def delete_model(session: Session, model: ModelVersion) -> None:
     """Retire ``model``: jobs that wait for it will fail with ``model_deleted``; results it gave are kept."""
     model.deleted_at = utcnow()
@@ -79,6 +85,5 @@ def delete_model(session: Session, model: ModelVersion) -> None:
 
 def list_models(session: Session) -> list[tuple[ModelVersion, bool]]:
     """All living model versions, newest first, each with whether it is the default."""
-    default = session.get(ModelAlias, DEFAULT)
     query = sa.select(ModelVersion).where(ModelVersion.deleted_at.is_(None)).order_by(ModelVersion.id.desc())
-    return [(model, default is not None and default.model_id == model.id) for model in session.scalars(query)]
+    return [(model, is_default(session, model)) for model in session.scalars(query)]

@@ -25,7 +25,6 @@ from shared.tables import (
 from shared.tables.images import Upload
 from shared.tables.jobs import ChunkState
 
-
 REGION_COLUMNS = ("digest", "height", "width", "code", "message")  # what decoding a region finds out
 
 

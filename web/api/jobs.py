@@ -1,0 +1,142 @@
+"""Jobs: submit, look, cancel, retry; and their results and epochs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from http import HTTPStatus
+
+from flask import Blueprint, Response, jsonify, request, stream_with_context, url_for
+
+from shared.errors import InvalidInput
+from shared.jobs import lifecycle, queries
+from shared.queue import TaskNames
+from shared.tables import Job, Verdict
+from web import auth, present
+from web.services import services
+from web.uploads import submit_from_request
+
+MAX_PAGE = 1000
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add the routes."""
+    blueprint.add_url_rule("/jobs", view_func=submit_job, methods=["POST"])
+    blueprint.add_url_rule("/jobs", view_func=list_jobs, methods=["GET"])
+    blueprint.add_url_rule("/jobs/<job_id>", view_func=get_job)
+    blueprint.add_url_rule("/jobs/<job_id>/results", view_func=results)
+    blueprint.add_url_rule("/jobs/<job_id>/results/<int:ordinal>", view_func=result)
+    blueprint.add_url_rule("/jobs/<job_id>/epochs", view_func=epochs)
+    blueprint.add_url_rule("/jobs/<job_id>/cancel", view_func=cancel_job, methods=["POST"])
+    blueprint.add_url_rule("/jobs/<job_id>/retry", view_func=retry_job, methods=["POST"])
+
+
+def _load(job_id: str) -> Job:
+    with services().database.read() as session:
+        return queries.get_job(session, job_id)
+
+
+def _job_response(job: Job, status: HTTPStatus = HTTPStatus.OK) -> Response:
+    response = jsonify(present.job_json(job))
+    response.status_code = status
+    if status == HTTPStatus.ACCEPTED:
+        response.headers["Location"] = url_for("api.get_job", job_id=job.public_id)
+    wait = present.retry_after(job)
+    if wait:
+        response.headers["Retry-After"] = str(wait)
+    return response
+
+
+def submit_job() -> Response:
+    """Queue a job. ``kind`` may stand in the form or the query; see ``shared.specs`` for the other fields."""
+    services().doorbell.check()  # before the upload is read: nothing is taken that cannot be queued
+    kind = request.args.get("kind") or request.form.get("kind", "")
+    job = submit_from_request(kind, auth.current_person().id)
+    return _job_response(_load(job.public_id), HTTPStatus.ACCEPTED)
+
+
+def list_jobs() -> Response:
+    """Jobs, newest first; ``next`` is the cursor for ``before``."""
+    with services().database.read() as session:
+        jobs, cursor = queries.list_jobs(session, _number("before"), _number("limit", most=MAX_PAGE) or 50)
+    return jsonify({"jobs": [present.job_json(job) for job in jobs], "next": cursor})
+
+
+def get_job(job_id: str) -> Response:
+    return _job_response(_load(job_id))
+
+
+def results(job_id: str) -> Response:
+    """A page of results as JSON (``after``, ``limit``, ``verdict``), or all of them as CSV (``format=csv``)."""
+    job = _load(job_id)
+    verdict = request.args.get("verdict") or None
+    if verdict and verdict not in set(Verdict):
+        raise InvalidInput("verdict_unknown", f"The verdicts are: {', '.join(Verdict)}.")
+    wanted = request.args.get("format") or request.accept_mimetypes.best_match(["application/json", "text/csv"])
+    if wanted in ("csv", "text/csv"):
+        return csv_response(job, verdict)
+    with services().database.read() as session:
+        page, cursor = queries.answers(
+            session, job.id, _number("after") or 0, _number("limit", most=MAX_PAGE) or 100, verdict
+        )
+    following = url_for("api.results", job_id=job_id, **request.args.to_dict() | {"after": cursor}) if cursor else None
+    return jsonify(
+        {"results": [present.answer_json(answer) for answer in page], "next": cursor, "links": {"next": following}}
+    )
+
+
+def csv_response(job: Job, verdict: str | None = None) -> Response:
+    """All scored comparisons of a job as a CSV download, streamed."""
+    database = services().database
+
+    def pieces() -> Iterator[str]:
+        yield from present.answers_csv(queries.stream_answers(database, job.id, verdict))
+
+    response = Response(stream_with_context(pieces()), mimetype="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="{job.public_id}.csv"'
+    return response
+
+
+def result(job_id: str, ordinal: int) -> Response:
+    """One comparison with its answer."""
+    job = _load(job_id)
+    with services().database.read() as session:
+        return jsonify(present.answer_json(queries.get_answer(session, job, ordinal)))
+
+
+def epochs(job_id: str) -> Response:
+    """The epochs of a training so far."""
+    job = _load(job_id)
+    with services().database.read() as session:
+        rows = queries.list_epochs(session, job.id)
+    return jsonify({"epochs": [present.epoch_json(epoch) for epoch in rows]})
+
+
+def cancel_job(job_id: str) -> Response:
+    """Ask a job to stop; what is done is kept."""
+    _load(job_id)
+    lifecycle.request_cancel(services().database, job_id, auth.current_person().id)
+    return _job_response(_load(job_id), HTTPStatus.ACCEPTED)
+
+
+def retry_job(job_id: str) -> Response:
+    """Queue a failed or cancelled job again, with only what is missing."""
+    _load(job_id)
+    ring_retry(job_id, auth.current_person().id)
+    return _job_response(_load(job_id), HTTPStatus.ACCEPTED)
+
+
+def ring_retry(job_id: str, person_id: int) -> None:
+    """Retry a job and wake a worker for it."""
+    kind = lifecycle.retry_job(services().database, job_id, person_id)
+    tasks = [TaskNames.TRAIN] if kind == "train" else [TaskNames.INTAKE, TaskNames.SCORE]
+    for task in tasks:
+        services().doorbell.ring(task, job_id)
+
+
+def _number(name: str, most: int = 2**62) -> int | None:
+    text = request.args.get(name)
+    if text is None:
+        return None
+    if not text.isascii() or not text.isdigit() or not 0 <= int(text[:19]) <= most:
+        raise InvalidInput("parameter_invalid", f"{name} must be a whole number, at most {most}.")
+    return int(text)

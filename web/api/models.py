@@ -1,0 +1,60 @@
+"""Model versions: list, look, make default, delete."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+
+from flask import Blueprint, Response, jsonify
+
+from shared import audit, registry
+from web import auth, present
+from web.services import services
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add the routes."""
+    blueprint.add_url_rule("/models", view_func=list_models)
+    blueprint.add_url_rule("/models/<name>", view_func=get_model)
+    blueprint.add_url_rule("/models/<name>/default", view_func=make_default, methods=["POST"])
+    blueprint.add_url_rule("/models/<name>", view_func=delete_model, methods=["DELETE"])
+
+
+def list_models() -> Response:
+    with services().database.read() as session:
+        found = registry.list_models(session)
+    return jsonify({"models": [present.model_json(model, is_default) for model, is_default in found]})
+
+
+def get_model(name: str) -> Response:
+    with services().database.read() as session:
+        model = registry.find_model(session, name)
+        is_default = registry.is_default(session, model)
+    return jsonify(present.model_json(model, is_default))
+
+
+def make_default(name: str) -> Response:
+    """Have verifications that name no model use this one."""
+    promote(name, auth.current_person().id)
+    return get_model(name)
+
+
+def promote(name: str, person_id: int) -> None:
+    """Make a model the default, and note who did."""
+    with services().database.write() as session:
+        model = registry.find_model(session, name)
+        registry.set_default(session, model)
+        audit.note(session, person_id, "model.default", model.label)
+
+
+def delete_model(name: str) -> Response:
+    """Retire a model version; jobs that wait for it fail with ``model_deleted``, its results are kept."""
+    retire(name, auth.current_person().id)
+    return Response(status=HTTPStatus.NO_CONTENT)
+
+
+def retire(name: str, person_id: int) -> None:
+    """Delete a model version, and note who did."""
+    with services().database.write() as session:
+        model = registry.find_model(session, name)
+        registry.delete_model(session, model)
+        audit.note(session, person_id, "model.delete", model.label, digest=model.digest)

@@ -1,0 +1,95 @@
+"""Errors to HTTP, once: problem documents (RFC 9457) for the API, pages for people. Never a traceback."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from dataclasses import asdict
+from http import HTTPStatus
+from typing import Any
+
+from flask import Flask, Response, jsonify, render_template, request
+from flask_wtf.csrf import CSRFError
+from pydantic import ValidationError
+from werkzeug.exceptions import HTTPException, InternalServerError
+
+from shared.errors import CountersignError, Fault, InvalidInput, StorageFull
+
+log = logging.getLogger(__name__)
+
+RETRY_AFTER = {HTTPStatus.SERVICE_UNAVAILABLE: "30", HTTPStatus.INSUFFICIENT_STORAGE: "300"}
+
+
+def is_api() -> bool:
+    """Whether the request is a program's."""
+    return request.path.startswith("/api/") or request.path == "/healthz"
+
+
+def invalid_fields(error: ValidationError) -> InvalidInput:
+    """A pydantic error as ours: one fault for each field."""
+    faults = tuple(
+        Fault("field_invalid", item["msg"], ".".join(str(part) for part in item["loc"]) or "request")
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    )
+    listed = "; ".join(f"{fault.where}: {fault.message}" for fault in faults)
+    return InvalidInput("field_invalid", f"Some fields cannot be used: {listed}.", faults)
+
+
+def register(app: Flask) -> None:
+    """Have ``app`` answer every error as a problem or a page."""
+    app.register_error_handler(CountersignError, _known)
+    app.register_error_handler(ValidationError, lambda error: _known(invalid_fields(error)))
+    app.register_error_handler(CSRFError, _stale_form)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(OSError, _os_error)
+
+
+def _known(error: CountersignError) -> Response:
+    return _answer(error.status, error.code, error.message, error.faults)
+
+
+def _stale_form(_: CSRFError) -> Response:
+    return _answer(400, "form_stale", "This form is too old, or from another browser. Go back, reload it, send again.")
+
+
+def _http(error: HTTPException) -> Response:
+    status = error.code or 500
+    if isinstance(error, InternalServerError):
+        log.error("a request failed", exc_info=error.original_exception or error)
+        return _answer(500, "internal_error", "Something went wrong on our side; it is in the server's log. Try again.")
+    if error.response is not None:  # a redirect, for one
+        return Response(error.get_body(), status=status, headers=dict(error.get_headers()))
+    message = {404: "There is no such page.", 413: "The upload is larger than this server allows."}
+    code = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    return _answer(status, code, message.get(status, error.description or HTTPStatus(status).phrase))
+
+
+def _os_error(error: OSError) -> Response:
+    if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        return _known(
+            StorageFull("storage_full", "The server's disk is full. Nothing was kept; try again when there is room.")
+        )
+    log.error("a request failed", exc_info=error)
+    return _answer(500, "internal_error", "Something went wrong on our side; it is in the server's log. Try again.")
+
+
+def _answer(status: int, code: str, message: str, faults: tuple[Fault, ...] = ()) -> Response:
+    if is_api():
+        body: dict[str, Any] = {
+            "type": f"urn:countersign:problem:{code}",
+            "title": HTTPStatus(status).phrase,
+            "status": status,
+            "detail": message,
+            "code": code,
+            "errors": [asdict(fault) for fault in faults],
+        }
+        response = jsonify(body)
+        response.mimetype = "application/problem+json"
+    else:
+        response = Response(render_template("error.html", status=status, code=code, message=message, faults=faults))
+    response.status_code = status
+    if status in RETRY_AFTER:
+        response.headers["Retry-After"] = RETRY_AFTER[HTTPStatus(status)]
+    if status == HTTPStatus.UNAUTHORIZED and is_api():
+        response.headers["WWW-Authenticate"] = 'Bearer realm="countersign"'
+    return response

@@ -1,0 +1,194 @@
+"""Jobs, answers and models as JSON documents and CSV rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from typing import Any
+
+from flask import url_for
+
+from shared.jobs.queries import Answer
+from shared.tables import Epoch, Job, JobState, ModelVersion, Region
+
+CSV_COLUMNS = (
+    "id",
+    "verdict",
+    "distance",
+    "code",
+    "message",
+    "threshold",
+    "model",
+    "model_digest",
+    "nearest_reference",
+    "distances",
+    "questioned",
+    "questioned_digest",
+    "reference",
+    "reference_digest",
+    "line",
+)
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+FLUSH_ROWS = 500  # rows in one piece of a streamed CSV
+
+
+def job_json(job: Job) -> dict[str, Any]:
+    """A job, as ``GET /api/v1/jobs/{id}`` answers it. ``done`` and ``total`` count comparisons or epochs."""
+    links = {
+        "self": url_for("api.get_job", job_id=job.public_id),
+        "page": url_for("pages.job", job_id=job.public_id),
+        "cancel": url_for("api.cancel_job", job_id=job.public_id),
+    }
+    if job.kind == "verify":
+        links["results"] = url_for("api.results", job_id=job.public_id)
+        links["results_csv"] = url_for("api.results", job_id=job.public_id, format="csv")
+    else:
+        links["epochs"] = url_for("api.epochs", job_id=job.public_id)
+    return {
+        "id": job.public_id,
+        "kind": job.kind,
+        "state": job.state,
+        "done": job.done,
+        "total": job.total,
+        "label": job.label,
+        "phase": job.phase,
+        "attempt": job.attempt,
+        "model": job.model.label if job.model else None,
+        "counts": {name: getattr(job, name) for name in ("accept", "review", "reject", "unscorable")},
+        "error": _error_json(job),
+        "report": job.report,
+        "spec": job.spec,
+        "created_at": _instant(job.created_at),
+        "started_at": _instant(job.started_at),
+        "finished_at": _instant(job.finished_at),
+        "submitted_by": job.person.name if job.person else None,
+        "links": links,
+    }
+
+
+def _error_json(job: Job) -> dict[str, Any] | None:
+    if not job.error_code:
+        return None
+    return {"code": job.error_code, "message": job.error_message, "errors": job.faults}
+
+
+def _instant(value: datetime | None) -> str | None:
+    return value.isoformat(timespec="milliseconds") if value else None
+
+
+def retry_after(job: Job) -> int:
+    """Seconds after which it is worth to ask for the job again."""
+    if JobState(job.state).ended:
+        return 0
+    return 1 if job.total <= 1 else 5
+
+
+def answer_json(answer: Answer) -> dict[str, Any]:
+    """One comparison with its answer; ``verdict`` is null while it is not scored."""
+    comparison, result = answer.comparison, answer.result
+    return {
+        "id": comparison.external_id,
+        "ordinal": comparison.ordinal,
+        "line": comparison.line,
+        "verdict": result.verdict if result is not None else None,
+        "distance": result.distance if result is not None else None,
+        "threshold": result.threshold if result is not None else None,
+        "code": result.code if result is not None else None,
+        "message": result.message if result is not None else None,
+        "distances": result.distances if result is not None else None,
+        "nearest": _nearest_number(answer),
+        "model": answer.model,
+        "model_digest": answer.model_digest,
+        "questioned": _region_json(answer.questioned),
+        "references": [_region_json(region) for region in answer.references],
+    }
+
+
+def _nearest_number(answer: Answer) -> int | None:
+    """Which reference was nearest, counted from 1."""
+    if answer.result is None or answer.result.nearest is None:
+        return None
+    return answer.result.nearest + 1
+
+
+def _region_json(region: Region | None) -> dict[str, Any] | None:
+    if region is None:
+        return None
+    return {
+        "image": region.entry,
+        "page": region.page,
+        "box": region.box,
+        "digest": region.digest,
+        "width": region.width,
+        "height": region.height,
+    }
+
+
+def answers_csv(answers: Iterable[Answer]) -> Iterator[str]:
+    """Scored comparisons as CSV text, in pieces; begins with ``id,verdict,distance``."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\r\n")
+    writer.writerow(CSV_COLUMNS)
+    for count, answer in enumerate(answers, 1):
+        if answer.result is not None:
+            writer.writerow([_cell(value) for value in _csv_row(answer)])
+        if count % FLUSH_ROWS == 0:
+            yield buffer.getvalue()
+            buffer.seek(0)
+            buffer.truncate()
+    yield buffer.getvalue()
+
+
+def _csv_row(answer: Answer) -> tuple[Any, ...]:
+    comparison, result = answer.comparison, answer.result
+    if result is None:
+        raise ValueError("only scored comparisons have a row")
+    return (
+        comparison.external_id,
+        result.verdict,
+        result.distance,
+        result.code,
+        result.message,
+        result.threshold,
+        answer.model,
+        answer.model_digest,
+        _nearest_number(answer),
+        "|".join("" if value is None else repr(value) for value in result.distances or ()),
+        answer.questioned.entry if answer.questioned else None,
+        answer.questioned.digest if answer.questioned else None,
+        "|".join(region.entry for region in answer.references),
+        "|".join(region.digest or "" for region in answer.references),
+        comparison.line,
+    )
+
+
+def _cell(value: Any) -> Any:
+    """``value``, safe from being run as a formula when a spreadsheet opens the file (OWASP: CSV injection)."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULA_STARTS) else value
+
+
+def epoch_json(epoch: Epoch) -> dict[str, Any]:
+    """One epoch of a training. ``validation_eer`` is in 0..1, ``seconds`` is its duration."""
+    names = ("epoch", "loss", "validation_loss", "validation_eer", "learning_rate", "images", "seconds")
+    return {name: getattr(epoch, name) for name in names}
+
+
+def model_json(model: ModelVersion, is_default: bool) -> dict[str, Any]:
+    """A model version."""
+    return {
+        "name": model.name,
+        "version": model.version,
+        "label": model.label,
+        "digest": model.digest,
+        "network": model.network,
+        "threshold": model.threshold,
+        "default": is_default,
+        "created_at": _instant(model.created_at),
+        "summary": model.summary,
+        "links": {
+            "self": url_for("api.get_model", name=model.label),
+            "page": url_for("pages.model", name=model.label),
+        },
+    }

@@ -1,0 +1,35 @@
+"""The handles a request needs, made once for the application."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from flask import current_app
+
+from shared.config import Settings
+from shared.db import Database
+from shared.jobs.submit import Submissions
+from shared.queue import Doorbell
+from shared.storage import BlobStore
+
+EXTENSION = "countersign"
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    """Settings, tables, blobs and the doorbell of one application."""
+
+    settings: Settings
+    database: Database
+    store: BlobStore
+    doorbell: Doorbell
+
+    @property
+    def submissions(self) -> Submissions:
+        return Submissions(self.settings, self.database, self.store, self.doorbell)
+
+
+def services() -> Services:
+    """Those of the application that serves this request."""
+    return cast("Services", current_app.extensions[EXTENSION])

@@ -1,0 +1,103 @@
+"""Files of a request into the store, and its fields into a specification."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import PurePath
+from typing import TypeVar
+
+from flask import request
+from pydantic import BaseModel, ValidationError
+from werkzeug.datastructures import FileStorage
+
+from shared.errors import CountersignError, InvalidInput
+from shared.jobs.submit import Sent
+from shared.specs import TrainSpec, VerifySpec
+from shared.storage import pieces_of
+from shared.tables import Job
+from web.errors import invalid_fields
+from web.services import services
+
+S = TypeVar("S", bound=BaseModel)
+
+
+def store_file(file: FileStorage) -> Sent:
+    """Store one file of the request.
+
+    Raises:
+        StorageFull: nothing is left behind.
+    """
+    stored = services().store.put(f"uploads/{secrets.token_hex(16)}", pieces_of(file.stream))  # type: ignore[arg-type]  # typed IO[bytes]
+    return Sent(stored, PurePath((file.filename or "").replace("\\", "/")).name or "unnamed")
+
+
+def files_of(field: str) -> list[FileStorage]:
+    """The files that were chosen in ``field``; browsers send an empty one where none was."""
+    return [file for file in request.files.getlist(field) if file.filename]
+
+
+def spec_from_form(kind: type[S]) -> S:
+    """The specification that the request's fields give; fields left empty take their defaults.
+
+    Raises:
+        InvalidInput: code ``field_invalid``, with one fault for each field.
+    """
+    fields = {
+        name: value.strip()
+        for name, value in request.form.items()
+        if name in kind.model_fields and name != "kind" and value.strip()
+    }
+    try:
+        return kind.model_validate(fields)
+    except ValidationError as error:
+        raise invalid_fields(error) from error
+
+
+def submit_from_request(kind: str, person_id: int) -> Job:
+    """Queue what the request asks for: the one path of the API and the pages.
+
+    The queue is asked first, so that a request it cannot take leaves nothing behind.
+
+    Raises:
+        CountersignError: what is wrong with the request, or ``queue_unavailable``.
+    """
+    work = services()
+    work.doorbell.check()
+    stored: list[Sent] = []
+
+    def keep(file: FileStorage) -> Sent:
+        stored.append(store_file(file))
+        return stored[-1]
+
+    try:
+        return _submit(kind, person_id, keep)
+    except CountersignError:  # raised before the commit only, so nothing accepted can be deleted here
+        for sent in stored:
+            work.store.delete(sent.stored.key)
+        raise
+
+
+def _submit(kind: str, person_id: int, keep: Callable[[FileStorage], Sent]) -> Job:
+    label = request.form.get("label", "").strip()
+    archives = files_of("archive")
+    if len(archives) > 1:
+        raise InvalidInput("file_missing", "Send one archive in the field 'archive'.")
+    submissions = services().submissions
+    if kind == "train":
+        train = spec_from_form(TrainSpec)
+        if not archives:
+            raise InvalidInput("file_missing", "Send a ZIP of writers' signatures in the field 'archive'.")
+        return submissions.train(keep(archives[0]), train, person_id, label)
+    if kind != "verify":
+        raise InvalidInput("kind_unknown", f"The kind {kind[:40]!r} is not known; it is 'verify' or 'train'.")
+    verify = spec_from_form(VerifySpec)
+    if archives:
+        return submissions.verify_batch(keep(archives[0]), verify, person_id, label)
+    questioned, references = files_of("questioned"), files_of("reference")
+    if len(questioned) != 1 or not references:
+        raise InvalidInput(
+            "file_missing",
+            "Send either a ZIP with manifest.csv in the field 'archive', or one image in 'questioned' and one or more in 'reference'.",
+        )
+    return submissions.verify_pair(keep(questioned[0]), [keep(file) for file in references], verify, person_id, label)

@@ -1,0 +1,26 @@
+"""Entry point of all workers: ``celery -A worker.app worker -Q batch,interactive | train | io``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from celery.signals import setup_logging, worker_shutting_down
+
+from shared.config import configure_logging, load_settings
+from shared.queue import make_celery
+from worker.context import start_draining
+from worker.tasks import register
+
+settings = load_settings()
+app = make_celery(settings)
+register(app)
+
+
+@setup_logging.connect  # type: ignore[untyped-decorator]  # celery is untyped
+def _one_log_format(**_: Any) -> None:
+    configure_logging(settings)
+
+
+@worker_shutting_down.connect  # type: ignore[untyped-decorator]  # celery is untyped
+def _drain(**_: Any) -> None:
+    start_draining()

@@ -1,0 +1,135 @@
+"""Regions to embeddings: each distinct image once, preparation in threads while the network works."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from itertools import islice
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import CountersignError, Fault
+from shared.jobs.chunks import RegionSource, Scored, Work, load_embeddings, region_values
+from shared.specs import Preprocessing
+from worker.context import Context
+from worker.ml.embedder import Embedder
+from worker.ml.images import pixel_digest, prepare
+from worker.regions import RegionReader
+
+PREPARE_THREADS = 2
+BATCH = 64  # canvases handed to the network in one go
+AHEAD = 3 * BATCH  # regions being prepared before the network asks for them
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What preparation made of one region: a canvas, or what is wrong with it."""
+
+    region_id: int
+    digest: str | None = None
+    shape: tuple[int, int] = (0, 0)
+    canvas: NDArray[np.uint8] | None = None
+    fault: Fault | None = None
+
+
+@dataclass(slots=True)
+class Encoded:
+    """Embeddings by digest, the digest of each region, and the faults of those that have none."""
+
+    vectors: dict[str, Floats] = field(default_factory=dict)
+    digests: dict[int, str] = field(default_factory=dict)
+    faults: dict[int, Fault] = field(default_factory=dict)
+
+
+class Interrupted(Exception):
+    """The worker is being stopped, or nobody waits for the result any more."""
+
+
+def encode(
+    context: Context, model_id: int, embedder: Embedder, work: Work, scored: Scored, check: Callable[[], None]
+) -> Encoded:
+    """Find or make the embedding of every region of ``work``; new ones are added to ``scored``.
+
+    ``check`` is called between batches and may raise :class:`Interrupted`; ``scored`` then holds what was done.
+    """
+    encoded = _known(context, model_id, work)
+    missing = [
+        source
+        for region_id, source in work.sources.items()
+        if region_id not in encoded.faults and encoded.digests.get(region_id) not in encoded.vectors
+    ]
+    with RegionReader(context.settings, context.store) as reader, ThreadPoolExecutor(PREPARE_THREADS) as pool:
+        prepared = _ahead(pool, lambda source: _prepare(reader, source, embedder.preprocessing), missing)
+        while batch := list(islice(prepared, BATCH)):
+            _encode_batch(model_id, embedder, batch, encoded, scored)
+            check()
+    return encoded
+
+
+def _known(context: Context, model_id: int, work: Work) -> Encoded:
+    encoded = Encoded()
+    for region_id, source in work.sources.items():
+        region = source.region
+        if region.code:
+            encoded.faults[region_id] = Fault(region.code, region.message or "")
+        elif region.digest:
+            encoded.digests[region_id] = region.digest
+    with context.database.read() as session:
+        stored = load_embeddings(session, model_id, set(encoded.digests.values()))
+    encoded.vectors = {digest: np.frombuffer(vector, dtype="<f4") for digest, vector in stored.items()}
+    return encoded
+
+
+def _ahead(
+    pool: ThreadPoolExecutor, prepare_one: Callable[[RegionSource], Prepared], sources: Iterable[RegionSource]
+) -> Iterator[Prepared]:
+    """``pool.map`` with a bounded look-ahead, so that memory stays flat."""
+    iterator = iter(sources)
+    waiting: list[Future[Prepared]] = [pool.submit(prepare_one, source) for source in islice(iterator, AHEAD)]
+    waiting.reverse()
+    try:
+        while waiting:
+            done = waiting.pop().result()
+            for source in islice(iterator, 1):
+                waiting.insert(0, pool.submit(prepare_one, source))
+            yield done
+    finally:
+        for future in waiting:
+            future.cancel()
+
+
+def _prepare(reader: RegionReader, source: RegionSource, preprocessing: Preprocessing) -> Prepared:
+    region_id = source.region.id
+    try:
+        pixels = reader.pixels(source)
+        canvas = prepare(pixels, preprocessing)
+    except CountersignError as error:
+        return Prepared(region_id, fault=Fault(error.code, error.message))
+    return Prepared(region_id, pixel_digest(pixels), (pixels.shape[0], pixels.shape[1]), canvas)
+
+
+def _encode_batch(model_id: int, embedder: Embedder, batch: list[Prepared], encoded: Encoded, scored: Scored) -> None:
+    fresh: dict[str, NDArray[np.uint8]] = {}
+    for item in batch:
+        if item.fault:
+            encoded.faults[item.region_id] = item.fault
+            scored.regions.append(region_values(item.region_id, code=item.fault.code, message=item.fault.message))
+            continue
+        if item.digest is None or item.canvas is None:
+            raise TypeError("a prepared region without a fault has a digest and a canvas")
+        encoded.digests[item.region_id] = item.digest
+        height, width = item.shape
+        scored.regions.append(region_values(item.region_id, digest=item.digest, height=height, width=width))
+        if item.digest not in encoded.vectors:
+            fresh[item.digest] = item.canvas
+    if fresh:
+        vectors = embedder.embed(np.stack(list(fresh.values())))  # (N, D)
+        for digest, vector in zip(fresh, vectors, strict=True):
+            encoded.vectors[digest] = vector
+            scored.embeddings.append(
+                {"model_id": model_id, "digest": digest, "vector": vector.astype("<f4", copy=False).tobytes()}
+            )

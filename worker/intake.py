@@ -1,0 +1,233 @@
+"""Takes in a batch: manifest rows become comparisons, reference sets, regions and chunks. Flat in memory; no torch."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import Any, BinaryIO
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.archives import Archive
+from shared.db import insert_ignore
+from shared.errors import CountersignError, Fault, UnusableImage
+from shared.jobs.chunks import count_results
+from shared.jobs.lifecycle import (
+    JobClaim,
+    claim_job,
+    fail_job,
+    finish_intake,
+    must_stop,
+    release_job,
+    renew_job,
+    stop_held,
+    tell,
+)
+from shared.jobs.submit import SMALL_JOB, archive_limits
+from shared.manifest import ImageRef, Row, manifest_name, read_manifest
+from shared.queue import QueueNames, TaskNames
+from shared.tables import Chunk, Comparison, Job, ReferenceSet, Region, Result, Upload, Verdict
+from worker.context import Context
+from worker.heartbeat import Heartbeat
+
+log = logging.getLogger(__name__)
+
+BATCH_ROWS = 2048  # rows in one transaction: enough to be quick, few enough not to keep other writers waiting
+LOOKUP = 500  # values in one IN (...)
+
+
+def take_in(context: Context, job_id: str) -> None:
+    """Read the manifest of a queued verification into the tables; goes on where an earlier try stopped."""
+    lease = context.settings.lease_seconds
+    claim = claim_job(context.database, job_id, context.owner, lease)
+    if claim is None:
+        return
+    with Heartbeat(lambda: renew_job(context.database, claim, lease), lease):
+        try:
+            _take_in(context, claim, job_id)
+        except CountersignError as error:
+            log.info("job %s cannot be taken in: %s", job_id, error.code)
+            fail_job(context.database, claim.job_id, error, claim.fence)
+
+
+def _take_in(context: Context, claim: JobClaim, job_id: str) -> None:
+    with context.database.read() as session:
+        job = session.get_one(Job, claim.job_id)
+        if job.intake_done:
+            release_job(context.database, claim)
+            return
+        upload = session.get_one(Upload, job.upload_id)
+        known = session.scalar(sa.select(sa.func.max(Comparison.ordinal)).where(Comparison.job_id == job.id)) or 0
+    with context.store.open(upload.blob) as file:
+        intake = _Intake(context, claim, Archive(file, archive_limits(context.settings)), upload.id)
+        for first, rows in _numbered(intake.rows(), known):
+            if not intake.add(first, rows):
+                stop_held(context.database, claim)
+                return
+            queue = QueueNames.INTERACTIVE if first + len(rows) - 1 <= SMALL_JOB else QueueNames.BATCH
+            context.doorbell.ring(TaskNames.SCORE, job_id, queue=queue)
+            if context.draining():
+                release_job(context.database, claim)
+                return
+    finish_intake(context.database, claim)
+
+
+def _numbered(rows: Iterable[Row], known: int) -> Iterator[tuple[int, list[Row]]]:
+    """Groups of rows with the ordinal of their first; ``known`` rows are skipped."""
+    iterator, first = islice(rows, known, None), known + 1
+    while group := list(islice(iterator, BATCH_ROWS)):
+        yield first, group
+        first += len(group)
+
+
+class _Intake:
+    """One archive being read into the tables of one job."""
+
+    def __init__(self, context: Context, claim: JobClaim, archive: Archive, upload_id: int) -> None:
+        self._context = context
+        self._claim = claim
+        self._archive = archive
+        self._upload_id = upload_id
+        self._manifest = manifest_name(archive)
+        self._folder = self._manifest.rpartition("/")[0]
+
+    def rows(self) -> Iterator[Row]:
+        """The manifest's rows, in order."""
+        stream: BinaryIO
+        with self._archive.open_stream(self._manifest) as stream:
+            yield from read_manifest(stream, self._context.settings.max_references)
+
+    def add(self, first: int, rows: list[Row]) -> bool:
+        """Write one group of rows in one transaction; False when the job should stop."""
+        checked = [self._check_images(row) for row in rows]
+        with self._context.database.write() as session:
+            if must_stop(session, self._claim):
+                return False
+            checked = self._refuse_repeated_ids(session, first, checked)
+            region_ids = self._add_regions(session, checked)
+            set_ids = self._add_reference_sets(session, checked, region_ids)
+            self._add_comparisons(session, first, checked, region_ids, set_ids)
+            chunks = self._add_chunks(session, first, len(rows))
+            last = first + len(rows) - 1
+            columns = {"total": last, "phase": "reading the manifest", "chunks_left": Job.chunks_left + chunks}
+            return tell(session, self._claim, **columns)
+
+    def _check_images(self, row: Row) -> Row:
+        """``row``, or the row with a fault where an image that it names is not in the archive."""
+        if row.fault or row.questioned is None:
+            return row
+        for ref in (row.questioned, *row.references):
+            try:
+                if self._find(ref.entry) is None:
+                    return _faulty(row, "image_missing", f"the image {ref.entry} is not in the archive")
+            except UnusableImage as error:
+                return _faulty(row, error.code, error.message)
+        return row
+
+    def _find(self, name: str) -> Any:
+        inside = f"{self._folder}/{name}" if self._folder else name
+        return self._archive.find(inside) or self._archive.find(name)
+
+    def _refuse_repeated_ids(self, session: Session, first: int, rows: list[Row]) -> list[Row]:
+        ids = [row.external_id for row in rows if row.external_id]
+        seen: dict[str, int | None] = {}
+        for start in range(0, len(ids), LOOKUP):
+            query = sa.select(Comparison.external_id, sa.func.min(Comparison.line)).where(
+                Comparison.job_id == self._claim.job_id,
+                Comparison.external_id.in_(ids[start : start + LOOKUP]),
+                Comparison.ordinal < first,
+            )
+            seen |= {row[0]: row[1] for row in session.execute(query.group_by(Comparison.external_id))}
+        checked = []
+        for row in rows:
+            if row.external_id and not row.fault and row.external_id in seen:
+                line = seen[row.external_id]
+                row = _faulty(row, "id_repeated", f"the id {row.external_id} is used in line {line} already")
+            seen.setdefault(row.external_id, row.line)
+            checked.append(row)
+        return checked
+
+    def _add_regions(self, session: Session, rows: list[Row]) -> dict[str, int]:
+        refs = {ref.name: ref for row in rows for ref in _images_of(row)}
+        insert_ignore(session, Region, [self._region(ref) for ref in refs.values()])
+        return _ids(session, Region, Region.name, Region.upload_id == self._upload_id, list(refs))
+
+    def _region(self, ref: ImageRef) -> dict[str, Any]:
+        entry = self._find(ref.entry)
+        return {
+            "upload_id": self._upload_id,
+            "name": ref.name,
+            "entry": entry.name,
+            "offset": entry.offset,
+            "packed_size": entry.packed_size,
+            "size": entry.size,
+            "method": entry.method,
+            "page": ref.page,
+            "box": ref.box_text,
+        }
+
+    def _add_reference_sets(self, session: Session, rows: list[Row], regions: dict[str, int]) -> dict[str, int]:
+        members = {_members(row, regions): None for row in rows if not row.fault}
+        insert_ignore(session, ReferenceSet, [{"job_id": self._claim.job_id, "members": m} for m in members])
+        job = ReferenceSet.job_id == self._claim.job_id
+        return _ids(session, ReferenceSet, ReferenceSet.members, job, list(members))
+
+    def _add_comparisons(
+        self, session: Session, first: int, rows: list[Row], regions: dict[str, int], sets: dict[str, int]
+    ) -> None:
+        comparisons: list[dict[str, Any]] = []
+        results: list[dict[str, Any]] = []
+        for ordinal, row in enumerate(rows, first):
+            key: dict[str, Any] = {"job_id": self._claim.job_id, "ordinal": ordinal}
+            usable = row.questioned is not None and not row.fault
+            comparisons.append(
+                key
+                | {
+                    "external_id": row.external_id,
+                    "line": row.line,
+                    "questioned_id": regions[row.questioned.name] if usable and row.questioned else None,
+                    "reference_set_id": sets[_members(row, regions)] if usable else None,
+                }
+            )
+            if row.fault:
+                results.append(
+                    key | {"verdict": Verdict.UNSCORABLE, "code": row.fault.code, "message": row.fault.message}
+                )
+        insert_ignore(session, Comparison, comparisons)
+        insert_ignore(session, Result, results)
+        count_results(session, self._claim.job_id, results)
+
+    def _add_chunks(self, session: Session, first: int, count: int) -> int:
+        size = self._context.settings.chunk_rows
+        priority = 0 if first == 1 and count <= SMALL_JOB else 1
+        starts = range(first, first + count, size)
+        end = first + count - 1
+        session.add_all(
+            Chunk(job_id=self._claim.job_id, first=start, last=min(start + size - 1, end), priority=priority)
+            for start in starts
+        )
+        return len(starts)
+
+
+def _images_of(row: Row) -> tuple[ImageRef, ...]:
+    return () if row.fault or row.questioned is None else (row.questioned, *row.references)
+
+
+def _members(row: Row, regions: dict[str, int]) -> str:
+    return ",".join(str(regions[ref.name]) for ref in row.references)
+
+
+def _faulty(row: Row, code: str, message: str) -> Row:
+    fault = Fault(code, f"Line {row.line}: {message}.", f"line {row.line}")
+    return Row(row.line, row.external_id, None, (), fault)
+
+
+def _ids(session: Session, table: Any, column: Any, scope: Any, keys: list[str]) -> dict[str, int]:
+    """Ids of the rows of ``table`` whose ``column`` is one of ``keys``."""
+    found: dict[str, int] = {}
+    for start in range(0, len(keys), LOOKUP):
+        query = sa.select(column, table.id).where(scope, column.in_(keys[start : start + LOOKUP]))
+        found |= {row[0]: row[1] for row in session.execute(query)}
+    return found

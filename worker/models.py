@@ -1,0 +1,46 @@
+"""Model versions from the store to memory, and from training to the store."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from shared.errors import NotFound
+from shared.storage import BlobStore
+from shared.tables import ModelVersion
+from worker.ml.checkpoint import digest, load_model
+from worker.ml.embedder import Embedder
+
+
+class ModelCache:
+    """The encoders this process has loaded, most recently used last; weights are loaded on first use."""
+
+    def __init__(self, store: BlobStore, size: int = 2) -> None:
+        self._store = store
+        self._size = size
+        self._loaded: OrderedDict[int, Embedder] = OrderedDict()
+
+    def get(self, model: ModelVersion) -> Embedder:
+        """The encoder of ``model``.
+
+        Raises:
+            NotFound: code ``model_deleted``: it was deleted while jobs waited for it, or its file is gone or changed.
+        """
+        if model.deleted_at is not None:
+            raise NotFound("model_deleted", f"The model {model.label} was deleted. Submit the job again with another.")
+        if model.id not in self._loaded:
+            self._loaded[model.id] = self._load(model)
+            while len(self._loaded) > self._size:
+                self._loaded.popitem(last=False)
+        self._loaded.move_to_end(model.id)
+        return self._loaded[model.id]
+
+    def _load(self, model: ModelVersion) -> Embedder:
+        try:
+            with self._store.open(model.blob) as file:
+                data = file.read()
+        except NotFound as error:
+            raise NotFound("model_deleted", f"The weights of {model.label} are gone from the storage.") from error
+        if digest(data) != model.digest:
+            raise NotFound("model_deleted", f"The weights of {model.label} are not those that were registered.")
+        network, meta = load_model(data)
+        return Embedder(network, meta.preprocessing)

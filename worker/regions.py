@@ -1,0 +1,69 @@
+"""The bytes and pixels of regions, read from the uploads they lie in."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from threading import Lock
+from typing import BinaryIO
+
+from numpy import uint8
+from numpy.typing import NDArray
+
+from shared.archives import Entry, read_entry
+from shared.config import Settings
+from shared.errors import UnusableImage
+from shared.jobs.chunks import RegionSource
+from shared.storage import BlobStore
+from shared.tables import Region
+from worker.ml.images import ImageLimits, decode
+
+
+class RegionReader:
+    """Reads regions; keeps the uploads open meanwhile. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings, store: BlobStore) -> None:
+        self._settings = settings
+        self._limits = ImageLimits(max_pixels=settings.max_pixels)
+        self._store = store
+        self._stack = ExitStack()
+        self._files: dict[str, BinaryIO] = {}
+        self._lock = Lock()
+
+    def __enter__(self) -> RegionReader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def pixels(self, source: RegionSource) -> NDArray[uint8]:
+        """The decoded pixels of a region, grey, H x W.
+
+        Raises:
+            UnusableImage: the entry or the image in it cannot be used.
+        """
+        region = source.region
+        return decode(self._bytes(source), region.page, _box(region), self._limits)
+
+    def _bytes(self, source: RegionSource) -> bytes:
+        with self._lock:  # one position in each file: seek and read belong together
+            file = self._files.get(source.blob)
+            if file is None:
+                file = self._files[source.blob] = self._stack.enter_context(self._store.open(source.blob))
+            region = source.region
+            if region.offset is None:
+                file.seek(0)
+                data = file.read(self._settings.max_entry + 1)
+                if len(data) > self._settings.max_entry:
+                    raise UnusableImage(
+                        "entry_too_large", f"{region.entry} is over {self._settings.max_entry:,} bytes."
+                    )
+                return data
+            entry = Entry(region.entry, region.offset, region.packed_size or 0, region.size or 0, region.method or 0)
+            return read_entry(file, entry, self._settings.max_entry)
+
+
+def _box(region: Region) -> tuple[int, int, int, int] | None:
+    if not region.box:
+        return None
+    x, y, w, h = map(int, region.box.split())
+    return x, y, w, h

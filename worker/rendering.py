@@ -1,0 +1,30 @@
+"""PNG views of regions for the browser. Torch-free: the io worker makes them, so that no decoder runs in the web."""
+
+from __future__ import annotations
+
+from shared.errors import UnusableImage
+from shared.jobs.chunks import load_sources
+from shared.specs import NETWORKS, Preprocessing
+from shared.views import SENT, view_key
+from worker.context import Context
+from worker.ml.images import prepare, view_png
+from worker.regions import RegionReader
+
+MAX_SIDE = 1600  # pixels; more than any screen shows side by side
+
+
+def render_view(context: Context, region_id: int, view: str) -> None:
+    """Store the view of a region: ``sent``, or the canvas of the network named; none of what cannot be decoded."""
+    with context.database.read() as session:
+        source = load_sources(session, {region_id}).get(region_id)
+    if source is None or (view != SENT and view not in NETWORKS):
+        return
+    try:
+        with RegionReader(context.settings, context.store) as reader:
+            pixels = reader.pixels(source)
+        if view != SENT:
+            info = NETWORKS[view]
+            pixels = prepare(pixels, Preprocessing(height=info.height, width=info.width))
+    except UnusableImage:
+        return  # the comparison's answer says what is wrong with it
+    context.store.put(view_key(region_id, view), [view_png(pixels, MAX_SIDE)])

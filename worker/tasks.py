@@ -1,0 +1,59 @@
+"""The tasks: each opens the process's context and calls one use case.
+
+The use cases are imported when a task first runs: the io worker serves intake and views and must never load torch.
+"""
+
+from __future__ import annotations
+
+from celery import Celery
+
+from shared.jobs.sweep import requeue_stalled
+from shared.queue import TaskNames
+from worker.context import process_context
+
+
+def intake(job: str) -> None:
+    """Read a batch's manifest into rows and chunks."""
+    from worker.intake import take_in
+
+    take_in(process_context(), job)
+
+
+def score(job: str) -> None:
+    """Score all waiting chunks; the job named is only what woke the worker."""
+    from worker.verification import score_waiting
+
+    score_waiting(process_context())
+
+
+def train(job: str) -> None:
+    """Train one model version."""
+    from worker.training import train_job
+
+    train_job(process_context(), job)
+
+
+def render(region: str, view: str) -> None:
+    """Make the PNG of a region that a page waits for."""
+    from worker.rendering import render_view
+
+    render_view(process_context(), int(region), view)
+
+
+def sweep() -> None:
+    """Ring again for what nobody works on."""
+    context = process_context()
+    requeue_stalled(context.settings, context.database, context.doorbell)
+
+
+def register(app: Celery) -> None:
+    """Give the tasks their names in ``app``."""
+    tasks = {
+        TaskNames.INTAKE: intake,
+        TaskNames.SCORE: score,
+        TaskNames.TRAIN: train,
+        TaskNames.RENDER: render,
+        TaskNames.SWEEP: sweep,
+    }
+    for name, task in tasks.items():
+        app.task(name=name)(task)
