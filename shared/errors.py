@@ -85,3 +85,7 @@ class StorageFull(Unavailable):
     """No room left on the disk."""
 
     status = 507
+
+    def __init__(self) -> None:
+        message = "The server's disk is full. Nothing was kept; try again when there is room."
+        super().__init__("storage_full", message)

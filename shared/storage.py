@@ -114,9 +114,7 @@ def _full_disk_is_told() -> Iterator[None]:
         yield
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-            raise StorageFull(
-                "storage_full", "The server's disk is full. Nothing was kept; try again when there is room."
-            ) from error
+            raise StorageFull from error
         raise
 
 

@@ -66,9 +66,7 @@ def _http(error: HTTPException) -> Response:
 
 def _os_error(error: OSError) -> Response:
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return _known(
-            StorageFull("storage_full", "The server's disk is full. Nothing was kept; try again when there is room.")
-        )
+        return _known(StorageFull())
     log.error("a request failed", exc_info=error)
     return _answer(500, "internal_error", "Something went wrong on our side; it is in the server's log. Try again.")
 

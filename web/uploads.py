@@ -98,6 +98,6 @@ def _submit(kind: str, person_id: int, keep: Callable[[FileStorage], Sent]) -> J
     if len(questioned) != 1 or not references:
         raise InvalidInput(
             "file_missing",
-            "Send either a ZIP with manifest.csv in the field 'archive', or one image in 'questioned' and one or more in 'reference'.",
+            "Send a ZIP with manifest.csv in 'archive', or one image in 'questioned' and some in 'reference'.",
         )
     return submissions.verify_pair(keep(questioned[0]), [keep(file) for file in references], verify, person_id, label)

@@ -26,7 +26,7 @@ TELL_SECONDS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """``canvases`` uint8 (N, H, W); ``writers`` are N names, ``forged`` bool (N,), ``digests`` and ``entries`` N each."""
+    """``canvases`` uint8 (N, H, W); ``writers``, ``digests`` and ``entries`` are N each; ``forged`` bool (N,)."""
 
     canvases: NDArray[np.uint8]
     writers: list[str]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from http import HTTPStatus
+from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, stream_with_context, url_for
 
@@ -78,7 +79,8 @@ def results(job_id: str) -> Response:
         page, cursor = queries.answers(
             session, job.id, _number("after") or 0, _number("limit", most=MAX_PAGE) or 100, verdict
         )
-    following = url_for("api.results", job_id=job_id, **request.args.to_dict() | {"after": cursor}) if cursor else None
+    again: dict[str, Any] = request.args.to_dict() | {"after": cursor}
+    following = url_for("api.results", job_id=job_id, **again) if cursor else None
     return jsonify(
         {"results": [present.answer_json(answer) for answer in page], "next": cursor, "links": {"next": following}}
     )
