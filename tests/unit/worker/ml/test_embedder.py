@@ -1,0 +1,95 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from shared.specs import NETWORKS, Preprocessing
+from worker.ml.embedder import Embedder
+from worker.ml.networks import build
+
+SMALL = Preprocessing(height=16, width=20)
+CPU = torch.device("cpu")
+
+
+class Tiny(nn.Module):
+    """Two layers, dropout between them; runs out of memory above ``room`` canvases, as a small GPU would."""
+
+    def __init__(self, room: int = 1000) -> None:
+        super().__init__()
+        torch.manual_seed(2)
+        self.layers = nn.Sequential(nn.Conv2d(1, 3, 5, 4), nn.Dropout(0.5), nn.Flatten(), nn.Linear(36, 7))
+        self.room = room
+        self.batches: list[int] = []
+
+    def forward(self, canvases: torch.Tensor) -> torch.Tensor:
+        if len(canvases) > self.room:
+            raise torch.OutOfMemoryError
+        self.batches.append(len(canvases))
+        embeddings: torch.Tensor = self.layers(canvases)
+        return embeddings
+
+
+def canvases(count: int) -> NDArray[np.uint8]:
+    return np.random.default_rng(1).integers(0, 256, (count, 16, 20), dtype=np.uint8)
+
+
+def test_embeddings_are_those_of_plain_torch() -> None:
+    network, pixels = Tiny(), canvases(9)
+    with torch.no_grad():
+        plain = network.eval().layers(torch.from_numpy(pixels / 255).float()[:, None])
+    network.train()
+    embeddings = Embedder(network, SMALL, CPU).embed(pixels)
+    assert embeddings.dtype == np.float32
+    assert embeddings == pytest.approx(plain.numpy(), abs=1e-6)
+
+
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_one_at_a_time_as_in_a_batch(name: str) -> None:
+    info = NETWORKS[name]
+    torch.manual_seed(4)
+    pixels = np.random.default_rng(2).integers(0, 256, (3, info.height, info.width), dtype=np.uint8)
+    embedder = Embedder(build(name), Preprocessing(height=info.height, width=info.width), CPU)
+    whole = embedder.embed(pixels)
+    singly = np.concatenate([embedder.embed(pixels[index : index + 1]) for index in range(3)])
+    assert whole == pytest.approx(singly, abs=1e-3)
+
+
+def test_sub_batches_do_not_show() -> None:
+    network = Tiny()
+    pixels = canvases(11)
+    in_fours = Embedder(network, SMALL, CPU, batch=4).embed(pixels)
+    assert network.batches == [4, 4, 3]
+    assert in_fours == pytest.approx(Embedder(network, SMALL, CPU).embed(pixels), abs=1e-6)
+
+
+def test_no_canvases_give_no_embeddings() -> None:
+    assert Embedder(Tiny(), SMALL, CPU).embed(canvases(0)).shape == (0, 7)
+
+
+def test_out_of_memory_halves_the_batch_and_goes_on() -> None:
+    network, pixels = Tiny(room=3), canvases(10)
+    embedder = Embedder(network, SMALL, CPU, batch=8)
+    embeddings = embedder.embed(pixels)
+    assert embedder.batch == 2
+    assert network.batches == [2] * 5
+    assert embeddings == pytest.approx(Embedder(Tiny(), SMALL, CPU).embed(pixels), abs=1e-6)
+
+
+def test_out_of_memory_with_a_single_canvas_is_raised() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        Embedder(Tiny(room=0), SMALL, CPU).embed(canvases(2))
+
+
+@pytest.mark.parametrize("shape", [(2, 20, 16), (16, 20), (2, 1, 16, 20)])
+def test_canvases_of_another_size_are_refused(shape: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="16 x 20"):
+        Embedder(Tiny(), SMALL, CPU).embed(np.zeros(shape, np.uint8))
+
+
+def test_a_read_only_array_will_do() -> None:
+    pixels = canvases(2)
+    pixels.flags.writeable = False
+    assert Embedder(Tiny(), SMALL, CPU).embed(pixels).shape == (2, 7)

@@ -1,0 +1,70 @@
+"""Canvases to embeddings, the way every inference does it: verification, validation and calibration."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from shared.specs import Preprocessing
+
+_BATCH = {"cpu": 32, "cuda": 512}  # canvases at a time; on the CPU larger ones only leave its caches
+_OTHER_BATCH = 64
+
+
+def best_device() -> torch.device:
+    """The first CUDA device if there is one, else the CPU. Not called at import: a worker forks before it."""
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu")
+
+
+def as_input(canvases: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
+    """uint8 (N, H, W) to the networks' input: float32 (N, 1, H, W) in 0..1, channels_last, on the device."""
+    pixels = torch.from_numpy(np.array(canvases)).to(device)  # a copy: a memory map may be read-only
+    return pixels.unsqueeze(1).float().div_(255).contiguous(memory_format=torch.channels_last)
+
+
+class Embedder:
+    """A network ready to embed. Takes the network over: moves it to the device and into evaluation mode.
+
+    ``preprocessing`` gives the size of the canvases accepted. ``batch`` is how many canvases pass at once; it is
+    halved for good whenever the device runs out of memory.
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        preprocessing: Preprocessing,
+        device: torch.device | None = None,
+        batch: int | None = None,
+    ) -> None:
+        self.device = device if device is not None else best_device()
+        self.preprocessing = preprocessing
+        self.batch = batch if batch is not None else _BATCH.get(self.device.type, _OTHER_BATCH)
+        self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
+
+    def embed(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Embed uint8 (N, H, W) canvases, as made by ``images.prepare``, to float32 (N, D), in float32 throughout.
+
+        Raises ValueError for canvases of another size, torch.OutOfMemoryError if not even one fits the device.
+        """
+        height, width = self.preprocessing.height, self.preprocessing.width
+        if canvases.ndim != 3 or canvases.shape[1:] != (height, width):
+            raise ValueError(f"expected canvases of {height} x {width}, got an array of shape {canvases.shape}")
+        parts: list[NDArray[np.float32]] = []
+        done = 0
+        while done < len(canvases) or not parts:
+            try:
+                parts.append(self._embed_batch(canvases[done : done + self.batch]))
+            except torch.OutOfMemoryError:
+                if self.batch == 1:
+                    raise
+                self.batch //= 2
+                continue
+            done += len(parts[-1])
+        return np.concatenate(parts)
+
+    @torch.inference_mode()
+    def _embed_batch(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
+        embeddings: NDArray[np.float32] = self.network(as_input(canvases, self.device)).float().cpu().numpy()
+        return embeddings
