@@ -1,0 +1,143 @@
+"""Which signatures meet in a batch, and which writers are kept out of training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from shared.errors import TrainingFailed
+
+Integers = NDArray[np.int64]
+Writer = TypeVar("Writer", int, str)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Labels:
+    """What is known of N images: the writer each one bears the name of, and whether it is a skilled forgery."""
+
+    writer: Integers  # (N,)
+    forged: NDArray[np.bool_]  # (N,)
+
+
+@dataclass(frozen=True, slots=True)
+class Split(Generic[Writer]):
+    """Writers to learn from, and writers that set the threshold and choose the weights; none is in both."""
+
+    training: tuple[Writer, ...]
+    validation: tuple[Writer, ...]
+
+
+def split_writers(writers: Iterable[Writer], share: float, seed: int) -> Split[Writer]:
+    """Part the writers, never their images: about ``share`` of them to validation, at least one to each side.
+
+    The same set of writers, in whatever order, is parted the same way by the same seed. Raises TrainingFailed with
+    code too_few_writers for fewer than two.
+    """
+    known = sorted(set(writers))
+    if len(known) < 2:
+        raise TrainingFailed(
+            "too_few_writers",
+            f"Training needs signatures of 2 writers at least, there are {len(known)}: "
+            "one side learns, the other sets the threshold. Add writers.",
+        )
+    held = min(max(1, round(share * len(known))), len(known) - 1)
+    order = np.random.default_rng(seed).permutation(len(known))
+    validation = {known[index] for index in order[:held]}
+    return Split(
+        training=tuple(writer for writer in known if writer not in validation),
+        validation=tuple(writer for writer in known if writer in validation),
+    )
+
+
+def refuse_leak(training: Iterable[tuple[str, str]], validation: Iterable[tuple[str, str]]) -> None:
+    """Check that no image is on both sides, each side given as (entry, digest of its pixels).
+
+    Raises TrainingFailed with code leak, naming both entries. The same image twice on one side is no leak.
+    """
+    learnt = {digest: entry for entry, digest in training}
+    for entry, digest in validation:
+        if digest in learnt:
+            raise TrainingFailed(
+                "leak",
+                f"{learnt[digest]} and {entry} are the same image under two writers' names, and one of them is kept "
+                "out of training: the error rates would be false. Remove one, or correct its writer.",
+            )
+
+
+class WriterBatches:
+    """The batches of one epoch: each of P writers x (K genuine + F skilled forgeries), as index arrays.
+
+    Each writer comes ceil(passes x genuine signatures / K) times in an epoch, never twice in one batch; batches are of
+    as even a number of writers as can be, at most ``writers_per_batch`` (one more than that rather than a writer
+    alone). Signatures are dealt without repetition until all of the writer's have been used. A writer with too few
+    forgeries gives genuine signatures in their place, and the other way round; nobody gives the same image twice
+    in a batch. The order depends on nothing but the labels and (seed, epoch).
+    """
+
+    def __init__(
+        self,
+        labels: Labels,
+        writers_per_batch: int,
+        genuine: int,
+        forged: int,
+        seed: int,
+        epoch: int,
+        passes: float = 1.0,
+    ) -> None:
+        self._random = np.random.default_rng([seed, epoch])
+        self._writers_per_batch = writers_per_batch
+        self._genuine, self._forged = genuine, forged
+        self._decks: dict[int, tuple[_Deck, _Deck]] = {}
+        self._visits: dict[int, int] = {}
+        for writer in np.unique(labels.writer).tolist():
+            own = labels.writer == writer
+            decks = tuple(_Deck(np.flatnonzero(own & (labels.forged == side)), self._random) for side in (False, True))
+            self._decks[writer] = (decks[0], decks[1])
+            self._visits[writer] = max(1, math.ceil(passes * decks[0].size / genuine))
+
+    def __iter__(self) -> Iterator[Integers]:
+        """Yield the indices (B,) of each batch into the labels."""
+        for turn in range(max(self._visits.values(), default=0)):
+            order = [writer for writer, visits in self._visits.items() if visits > turn]
+            self._random.shuffle(order)
+            batches = math.ceil(len(order) / self._writers_per_batch)
+            if len(order) < 2 * batches:
+                batches = max(1, len(order) // 2)
+            for group in np.array_split(np.array(order, np.int64), batches):
+                yield np.concatenate([self._deal(writer) for writer in group.tolist()])
+
+    def _deal(self, writer: int) -> Integers:
+        genuine, forged = self._decks[writer]
+        places = self._genuine + self._forged
+        wanted = max(self._genuine, places - forged.size)
+        dealt = genuine.deal(wanted)
+        return np.concatenate([dealt, forged.deal(places - len(dealt))])
+
+
+class _Deck:
+    """Indices dealt in random order, and shuffled anew when they run out."""
+
+    def __init__(self, cards: Integers, random: np.random.Generator) -> None:
+        self.size = len(cards)
+        self._cards = random.permutation(cards)
+        self._random = random
+        self._next = 0
+
+    def deal(self, count: int) -> Integers:
+        """Deal ``count`` different indices, or all there are."""
+        count = min(count, self.size)
+        hand = self._cards[self._next : self._next + count]
+        self._next += count
+        if len(hand) < count:
+            missing = count - len(hand)
+            # Those in hand go to the end, so that the rest of the hand cannot repeat them.
+            others = self._random.permutation(self._cards[~np.isin(self._cards, hand)])
+            self._cards = np.concatenate([others, self._random.permutation(hand)])
+            hand = np.concatenate([hand, others[:missing]])
+            self._next = missing
+        return hand
