@@ -79,3 +79,13 @@ def configure_logging(settings: Settings) -> None:
     )
     for chatty in ("alembic", "httpx", "httpcore", "PIL"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
+
+
+class ClientSettings(BaseSettings):
+    """What the command line needs to find its server."""
+
+    model_config = SettingsConfigDict(env_prefix="COUNTERSIGN_", frozen=True, extra="ignore")
+
+    home: Path = Path("var")
+    url: str | None = None
+    api_key: str | None = None

@@ -1,0 +1,94 @@
+"""What the commands print: for people with rich, for scripts as one JSON document."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from typing import IO
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from web.client import Document
+
+STATE_STYLE = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
+
+
+def print_json(document: object) -> None:
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+
+
+def show_job(job: Document, as_json: bool) -> None:
+    """A job: its state, counts and what went wrong."""
+    if as_json:
+        print_json(job)
+        return
+    console = Console(highlight=False)
+    style = STATE_STYLE.get(job["state"], "bold")
+    console.print(
+        f"{job['id']}  [{style}]{job['state']}[/{style}]  {job['done']:,} of {job['total']:,}  {job['phase']}"
+    )
+    if job["kind"] == "verify" and job["done"]:
+        console.print("  " + ", ".join(f"{name} {count:,}" for name, count in job["counts"].items() if count))
+    if job["kind"] == "train" and job["report"].get("layout"):
+        text = "{layout} layout: {writers:,} writers, {genuine:,} genuine, {forged:,} forged, {skipped:,} skipped"
+        console.print("  " + text.format(**job["report"]))
+    if job["kind"] == "train" and job["state"] == "succeeded":
+        console.print("  model {model}: validation EER {eer:.1%}, threshold {threshold:.4g}".format(**job["report"]))
+        if job["report"].get("note"):
+            console.print(f"  {job['report']['note']}")
+    if job["error"]:
+        console.print(f"  [red]{job['error']['message']}[/red] [{job['error']['code']}]", markup=True)
+
+
+def watch(looks: Iterator[Document], quiet: bool) -> Document:
+    """Show a progress bar on standard error until the job has ended; returns its last state."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    job: Document = {}
+    with Progress(*columns, console=Console(stderr=True), disable=quiet, transient=False) as progress:
+        task = progress.add_task("queued", total=None)
+        for job in looks:
+            text = job["phase"] or job["state"]
+            progress.update(
+                task, description=f"{job['kind']}: {text}", completed=job["done"], total=job["total"] or None
+            )
+    return job
+
+
+def write_json_list(documents: Iterable[Document], target: IO[bytes]) -> None:
+    """One JSON list, written as its members arrive."""
+    target.write(b"[")
+    for count, document in enumerate(documents):
+        target.write(b",\n" if count else b"\n")
+        target.write(json.dumps(document, ensure_ascii=False).encode())
+    target.write(b"\n]\n")
+
+
+def show_models(models: list[Document], as_json: bool) -> None:
+    """The models, newest first."""
+    if as_json:
+        print_json(models)
+        return
+    if not models:
+        click.echo("No models yet. Train one: countersign submit train PATH")
+        return
+    table = Table("model", "network", "validation EER", "threshold", "default", "made")
+    for model in models:
+        eer = model["summary"].get("validation", {}).get("eer")
+        table.add_row(
+            model["label"],
+            model["network"],
+            f"{eer:.1%}" if eer is not None else "",
+            f"{model['threshold']:.4g}",
+            "yes" if model["default"] else "",
+            model["created_at"][:16],
+        )
+    Console().print(table)

