@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from shared.config import ClientSettings
+from shared.config import ClientSettings, load_settings
 from shared.errors import CountersignError
 from shared.specs import NETWORKS, OptimiserName, TrainSpec
 from web.cli import output
@@ -72,6 +72,17 @@ def up(home: Path | None, host: str, port: int) -> None:
     from web.cli.up import run_stack  # it brings in the server's packages, which a client host need not have
 
     sys.exit(run_stack(home or ClientSettings().home, host, port))
+
+
+@main.command()
+def migrate() -> None:
+    """Bring the database up to date; the first time, make the administrator and print the credentials."""
+    from shared.db import Database
+    from web.auth import create_first_person  # the server's packages, as above
+
+    database = Database(load_settings().database_url)
+    database.migrate()
+    output.show_credentials(create_first_person(database))
 
 
 @main.group()

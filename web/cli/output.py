@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 import click
 from rich.console import Console
@@ -12,6 +12,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from web.client import Document
+
+if TYPE_CHECKING:
+    from web.auth import FirstCredentials  # imports flask, which a client host need not have
 
 STATE_STYLE = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
@@ -61,6 +64,15 @@ def watch(looks: Iterator[Document], quiet: bool) -> Document:
                 task, description=f"{job['kind']}: {text}", completed=job["done"], total=job["total"] or None
             )
     return job
+
+
+def show_credentials(first: FirstCredentials | None) -> None:
+    """The administrator's password and key, when they were made just now."""
+    if first:
+        click.echo(f"  log in as           {first.name}")
+        click.echo(f"  one-time password   {first.password}")
+        click.echo(f"  API key             {first.api_key}")
+        click.echo("  These are shown this once.")
 
 
 def write_json_list(documents: Iterable[Document], target: IO[bytes]) -> None:

@@ -23,6 +23,7 @@ import httpx
 from shared.config import Settings, configure_logging, load_settings
 from shared.db import Database
 from web.auth import FirstCredentials, create_first_person, create_key
+from web.cli import output
 
 log = logging.getLogger("countersign.up")
 
@@ -162,11 +163,7 @@ class _Stack:
 
     def _greet(self, first: FirstCredentials | None) -> None:
         click.echo(f"Countersign is ready: {self._url}")
-        if first:
-            click.echo(f"  log in as           {first.name}")
-            click.echo(f"  one-time password   {first.password}")
-            click.echo(f"  API key             {first.api_key}")
-            click.echo("  These are shown this once.")
+        output.show_credentials(first)
         click.echo(f"  data and logs in    {self._home}")
         click.echo("Ctrl-C stops it.")
         sys.stdout.flush()
