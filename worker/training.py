@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import platform
 import tempfile
+import time
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -40,6 +41,8 @@ from worker.ml.sampling import Labels, Split, refuse_leak, split_writers
 
 log = logging.getLogger(__name__)
 
+ASK_SECONDS = 1.0  # between two looks at whether the job was cancelled
+
 
 def train_job(context: Context, job_id: str) -> None:
     """Run a queued or abandoned training to its end, unless it is cancelled or the worker is being stopped."""
@@ -65,7 +68,7 @@ class _Training:
         self._context = context
         self._claim = claim
         self._checkpoint_key = f"checkpoints/{job_id}"
-        self._pending: EpochRow | None = None
+        self._asked = 0.0
         with context.database.read() as session:
             job = session.get_one(Job, claim.job_id)
             self._upload = session.get_one(Upload, job.upload_id)
@@ -123,6 +126,9 @@ class _Training:
     def _should_stop(self) -> bool:
         if self._context.draining():
             return True
+        if time.monotonic() - self._asked < ASK_SECONDS:
+            return False
+        self._asked = time.monotonic()
         with self._context.database.read() as session:
             return must_stop(session, self._claim)
 
