@@ -39,8 +39,8 @@ class Settings(BaseSettings):
     max_pixels: int = Field(default=40_000_000, ge=1024, description="most pixels in one page")
     max_references: int = Field(default=64, ge=1, description="most references in one comparison")
 
-    chunk_rows: int = Field(default=256, ge=1, le=100_000, description="comparisons in one chunk")
-    claim_rows: int = Field(default=1024, ge=1, le=1_000_000, description="most comparisons one claim takes")
+    chunk_rows: int = Field(default=128, ge=1, le=100_000, description="comparisons in one chunk")
+    claim_rows: int = Field(default=256, ge=1, le=1_000_000, description="most comparisons one claim takes")
     lease_seconds: float = Field(default=60.0, ge=1, description="how long a silent worker keeps its work")
     chunk_tries: int = Field(default=3, ge=1, description="claims after which a chunk is set aside")
     sweep_seconds: float = Field(default=10.0, gt=0, description="how often stalled work is rung for again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any, BinaryIO
@@ -12,12 +11,11 @@ from sqlalchemy.orm import Session
 
 from shared.archives import Archive
 from shared.db import insert_ignore
-from shared.errors import CountersignError, Fault, UnusableImage
+from shared.errors import Fault, UnusableImage
 from shared.jobs.chunks import count_results
 from shared.jobs.lifecycle import (
     JobClaim,
     claim_job,
-    fail_job,
     finish_intake,
     must_stop,
     release_job,
@@ -30,9 +28,8 @@ from shared.manifest import ImageRef, Row, manifest_name, read_manifest
 from shared.queue import QueueNames, TaskNames
 from shared.tables import Chunk, Comparison, Job, ReferenceSet, Region, Result, Upload, Verdict
 from worker.context import Context
+from worker.edge import job_edge
 from worker.heartbeat import Heartbeat
-
-log = logging.getLogger(__name__)
 
 BATCH_ROWS = 2048  # rows in one transaction: enough to be quick, few enough not to keep other writers waiting
 LOOKUP = 500  # values in one IN (...)
@@ -44,12 +41,8 @@ def take_in(context: Context, job_id: str) -> None:
     claim = claim_job(context.database, job_id, context.owner, lease)
     if claim is None:
         return
-    with Heartbeat(lambda: renew_job(context.database, claim, lease), lease):
-        try:
-            _take_in(context, claim, job_id)
-        except CountersignError as error:
-            log.info("job %s cannot be taken in: %s", job_id, error.code)
-            fail_job(context.database, claim.job_id, error, claim.fence)
+    with Heartbeat(lambda: renew_job(context.database, claim, lease), lease), job_edge(context, claim):
+        _take_in(context, claim, job_id)
 
 
 def _take_in(context: Context, claim: JobClaim, job_id: str) -> None:

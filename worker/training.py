@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import platform
 import tempfile
 import time
@@ -15,11 +14,10 @@ import numpy as np
 import sqlalchemy as sa
 
 from shared.archives import Archive
-from shared.errors import CountersignError, NotFound
+from shared.errors import NotFound
 from shared.jobs.lifecycle import (
     JobClaim,
     claim_job,
-    fail_job,
     must_stop,
     release_job,
     renew_job,
@@ -33,13 +31,12 @@ from shared.specs import NETWORKS, Preprocessing, TrainSpec
 from shared.tables import Epoch, Job, ModelVersion, Upload
 from worker.context import Context
 from worker.dataset import Dataset, read_dataset
+from worker.edge import job_edge
 from worker.heartbeat import Heartbeat
 from worker.ml.checkpoint import ModelMeta, digest, save_model
 from worker.ml.fit import EpochRow, FitResult, Stopped, fit
 from worker.ml.images import ImageLimits
 from worker.ml.sampling import Labels, Split, refuse_leak, split_writers
-
-log = logging.getLogger(__name__)
 
 ASK_SECONDS = 1.0  # between two looks at whether the job was cancelled
 
@@ -50,15 +47,12 @@ def train_job(context: Context, job_id: str) -> None:
     claim = claim_job(context.database, job_id, context.owner, lease)
     if claim is None:
         return
-    training = _Training(context, claim, job_id)
-    with Heartbeat(lambda: renew_job(context.database, claim, lease), lease):
+    with Heartbeat(lambda: renew_job(context.database, claim, lease), lease), job_edge(context, claim):
+        training = _Training(context, claim, job_id)
         try:
             training.run()
         except Stopped:
             training.let_go()
-        except CountersignError as error:
-            log.info("training %s failed: %s", job_id, error.code)
-            fail_job(context.database, claim.job_id, error, claim.fence)
 
 
 class _Training:

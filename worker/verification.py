@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.exc import SQLAlchemyError
 
 from shared.errors import CountersignError, Fault
 from shared.jobs.chunks import (
@@ -27,6 +29,7 @@ from shared.jobs.chunks import (
 from shared.jobs.lifecycle import fail_job
 from shared.tables import Job, JobState, ModelVersion, Verdict
 from worker.context import Context
+from worker.edge import ENVIRONMENT
 from worker.encoding import Encoded, Interrupted, encode
 from worker.heartbeat import Heartbeat
 from worker.ml.compare import set_distances
@@ -54,7 +57,12 @@ def score_waiting(context: Context) -> None:
         if claim is None:
             return
         with Heartbeat(lambda: renew_chunks(context.database, claim, settings.lease_seconds), settings.lease_seconds):  # noqa: B023 (the thread ends with the block)
-            score_claim(context, _models(context), claim)
+            try:
+                score_claim(context, _models(context), claim)
+            except ENVIRONMENT:
+                with suppress(SQLAlchemyError):
+                    release_chunks(context.database, claim)
+                raise
 
 
 def score_claim(context: Context, models: ModelCache, claim: Claim) -> None:

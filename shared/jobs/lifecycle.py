@@ -14,6 +14,7 @@ from shared.errors import Conflict, CountersignError
 from shared.tables import Chunk, Job, JobState
 from shared.tables.jobs import ChunkState
 
+MAX_CLAIMS = 10  # a job that ended this many workers is not given to an eleventh
 MAX_FAULTS = 100  # kept on the job; every row's own fault is in its result
 
 
@@ -41,15 +42,22 @@ def claim_job(database: Database, public_id: str, owner: str, lease: float) -> J
         .values(
             state=JobState.RUNNING,
             fence=Job.fence + 1,
+            claims=Job.claims + 1,
             lease_until=epoch_now() + lease,
             owner=owner,
             started_at=sa.func.coalesce(Job.started_at, utcnow()),
         )
-        .returning(Job.id, Job.fence)
+        .returning(Job.id, Job.fence, Job.claims)
     )
     with database.write() as session:
         row = session.connection().execute(statement).first()
-    return JobClaim(row.id, row.fence) if row else None
+    if row is None:
+        return None
+    if row.claims > MAX_CLAIMS:
+        error = CountersignError("crashed", f"The job ended {MAX_CLAIMS} workers. The server's log may say why.")
+        fail_job(database, row.id, error, row.fence)
+        return None
+    return JobClaim(row.id, row.fence)
 
 
 def _held(claim: JobClaim) -> tuple[sa.ColumnElement[bool], ...]:
@@ -65,7 +73,10 @@ def renew_job(database: Database, claim: JobClaim, lease: float) -> bool:
 def release_job(database: Database, claim: JobClaim) -> None:
     """Hand the job back at once, for another worker to go on with."""
     with database.write() as session:
-        _changed(session, sa.update(Job).where(*_held(claim)).values(lease_until=0.0, owner=None, rung_at=0.0))
+        _changed(
+            session,
+            sa.update(Job).where(*_held(claim)).values(lease_until=0.0, owner=None, rung_at=0.0, claims=Job.claims - 1),
+        )
 
 
 def tell(session: Session, claim: JobClaim, **values: Any) -> bool:
@@ -184,6 +195,7 @@ def retry_job(database: Database, public_id: str, person_id: int | None) -> str:
             faults=[],
             finished_at=None,
             lease_until=0.0,
+            claims=0,
         )
         .returning(Job.kind, Job.id)
     )

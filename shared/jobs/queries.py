@@ -47,11 +47,20 @@ def get_job(session: Session, public_id: str) -> Job:
     return job
 
 
-def list_jobs(session: Session, before: int | None = None, limit: int = 50) -> tuple[Sequence[Job], int | None]:
-    """A page of jobs, newest first, and the cursor of the next page (None at the end)."""
+def list_jobs(
+    session: Session, before: int | None = None, limit: int = 50, kind: str | None = None, state: str | None = None
+) -> tuple[Sequence[Job], int | None]:
+    """A page of jobs, newest first, and the cursor of the next page (None at the end).
+
+    With ``kind`` or ``state`` only those that are of it.
+    """
     query = sa.select(Job).options(joinedload(Job.model), joinedload(Job.person)).order_by(Job.id.desc())
     if before is not None:
         query = query.where(Job.id < before)
+    if kind:
+        query = query.where(Job.kind == kind)
+    if state:
+        query = query.where(Job.state == state)
     jobs = session.scalars(query.limit(limit + 1)).all()
     return jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None
 

@@ -33,7 +33,10 @@ def requeue_stalled(settings: Settings, database: Database, doorbell: Doorbell) 
         session.execute(sa.update(Job).where(Job.id.in_([job.id for job in jobs])).values(rung_at=epoch_now()))
         for job_id in session.scalars(sa.select(Job.id).where(Job.state == JobState.CANCELLING)):
             settle_cancel(session, job_id)
-    return sum(doorbell.ring(_task(job.kind, job.intake_done), job.public_id) for job in jobs)
+    rings = [(_task(job.kind, job.intake_done), job.public_id) for job in jobs]
+    # One ring wakes a scoring worker for all that waits, whosever it is: more would only fill the queue.
+    scoring = [ring for ring in rings if ring[0] == TaskNames.SCORE][:1]
+    return sum(doorbell.ring(*ring) for ring in [r for r in rings if r[0] != TaskNames.SCORE] + scoring)
 
 
 def _task(kind: str, intake_done: bool) -> str:

@@ -64,6 +64,7 @@ class Job(Base):
     fence: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[float] = mapped_column(default=0.0)  # seconds since 1970, the database's clock
     owner: Mapped[str | None] = mapped_column(sa.String(120))
+    claims: Mapped[int] = mapped_column(default=0)  # times a worker took it in this attempt and did not hand it back
     rung_at: Mapped[float] = mapped_column(default=0.0)  # when the sweep last rang for it
     intake_done: Mapped[bool] = mapped_column(default=False)
     chunks_left: Mapped[int] = mapped_column(default=0)

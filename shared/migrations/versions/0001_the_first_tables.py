@@ -109,6 +109,7 @@ def upgrade() -> None:
         sa.Column("fence", BIG, nullable=False),
         sa.Column("lease_until", sa.Double(), nullable=False),
         sa.Column("owner", sa.String(length=120), nullable=True),
+        sa.Column("claims", BIG, nullable=False),
         sa.Column("rung_at", sa.Double(), nullable=False),
         sa.Column("intake_done", sa.Boolean(), nullable=False),
         sa.Column("chunks_left", BIG, nullable=False),
