@@ -1,0 +1,74 @@
+"""Model versions: the list, one of them, make default, delete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, flash, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+
+from shared import registry
+from shared.jobs import queries
+from shared.tables import Job, ModelVersion
+from web import auth
+from web.api.models import promote, retire
+from web.services import services
+
+PARTS = ("recipe", "data", "validation", "network", "preprocessing", "library")  # of a model's summary
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add the routes."""
+    blueprint.add_url_rule("/models", view_func=models)
+    blueprint.add_url_rule("/models/<name>", view_func=model)
+    blueprint.add_url_rule("/models/<name>/default", view_func=make_default, methods=["POST"])
+    blueprint.add_url_rule("/models/<name>/delete", view_func=ask_delete)
+    blueprint.add_url_rule("/models/<name>/delete", view_func=delete_model, methods=["POST"])
+
+
+def models() -> str:
+    """All model versions, newest first."""
+    with services().database.read() as session:
+        found = registry.list_models(session)
+    return render_template("models.html", models=found)
+
+
+def model(name: str) -> str:
+    """One model version: its figures, recipe, data and the curves of its training."""
+    with services().database.read() as session:
+        found = registry.find_model(session, name)
+        is_default = registry.is_default(session, found)
+        job = session.get(Job, found.job_id) if found.job_id else None
+        epochs = queries.list_epochs(session, job.id) if job else ()
+    parts = {part: _part(found, part) for part in PARTS}
+    return render_template(
+        "model.html", model=found, is_default=is_default, job=job, epochs=epochs, ended=True, **parts
+    )
+
+
+def _part(found: ModelVersion, name: str) -> dict[str, Any]:
+    """One part of a model's summary; empty where it has none, as models from elsewhere may."""
+    part = found.summary.get(name) if found.summary else None
+    return part if isinstance(part, dict) else {}
+
+
+def make_default(name: str) -> ResponseReturnValue:
+    """Have verifications that name no model use this one."""
+    promote(name, auth.current_person().id)
+    flash(f"{name} now serves verifications that name no model.")
+    return redirect(url_for("pages.model", name=name), 303)
+
+
+def ask_delete(name: str) -> str:
+    """Ask whether the model version may go."""
+    with services().database.read() as session:
+        found = registry.find_model(session, name)
+        is_default = registry.is_default(session, found)
+    return render_template("model_delete.html", model=found, is_default=is_default)
+
+
+def delete_model(name: str) -> ResponseReturnValue:
+    """Delete the model version."""
+    retire(name, auth.current_person().id)
+    flash(f"{name} is deleted. The results it gave are kept.")
+    return redirect(url_for("pages.models"), 303)

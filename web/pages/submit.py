@@ -1,0 +1,99 @@
+"""New verifications and new trainings."""
+
+from __future__ import annotations
+
+from flask import Blueprint, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from shared import registry
+from shared.errors import CountersignError
+from shared.specs import NETWORKS, TrainSpec
+from web import auth
+from web.pages.forms import FormFault, form_faults, spec_fields
+from web.services import services
+from web.uploads import files_of, submit_from_request
+
+ADVANCED = ("margin", "optimiser", "learning_rate", "weight_decay", "validation_share", "seed", "make_default")
+PAIR, BATCH = "pair", "batch"
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add the routes."""
+    blueprint.add_url_rule("/verify", view_func=verify, methods=["GET", "POST"])
+    blueprint.add_url_rule("/train", view_func=train, methods=["GET", "POST"])
+
+
+def verify() -> ResponseReturnValue:
+    """The form for a pair or a batch; posted, the job's page."""
+    if request.method == "GET":
+        return _verify_form([])
+    errors = _missing_files()
+    if errors:
+        return _verify_form(errors), 422
+    try:
+        job = submit_from_request("verify", auth.current_person().id)
+    except CountersignError as error:
+        where = {"model": "model", "queue": "submit", "storage": "submit"}
+        otherwise = "archive" if _way() == BATCH else "reference"
+        return _verify_form(form_faults(error, where, otherwise)), error.status
+    return redirect(url_for("pages.job", job_id=job.public_id), 303)
+
+
+def _way() -> str:
+    return BATCH if request.values.get("way") == BATCH else PAIR
+
+
+def _missing_files() -> list[FormFault]:
+    """What the way that was chosen lacks, or has too much of."""
+    if _way() == BATCH:
+        return [] if files_of("archive") else [FormFault("archive", "Choose the ZIP archive of the batch.")]
+    faults = []
+    if files_of("archive"):
+        faults.append(FormFault("archive", "A ZIP was chosen beside a pair of images. Choose one way."))
+    if len(files_of("questioned")) != 1:
+        faults.append(FormFault("questioned", "Choose one questioned image."))
+    if not files_of("reference"):
+        faults.append(FormFault("reference", "Choose at least one reference image."))
+    return faults
+
+
+def _verify_form(errors: list[FormFault]) -> str:
+    with services().database.read() as session:
+        models = registry.list_models(session)
+    wanted = request.values.get("model", "")
+    chosen = wanted or next((model.label for model, is_default in models if is_default), "")
+    return render_template(
+        "verify.html",
+        models=models,
+        chosen=chosen,
+        way=_way(),
+        label=request.form.get("label", ""),
+        errors=errors,
+        settings=services().settings,
+    )
+
+
+def train() -> ResponseReturnValue:
+    """The form for a training; posted, the job's page."""
+    if request.method == "GET":
+        return _train_form([])
+    if not files_of("archive"):
+        return _train_form([FormFault("archive", "Choose the ZIP archive of the writers' signatures.")]), 422
+    try:
+        job = submit_from_request("train", auth.current_person().id)
+    except CountersignError as error:
+        return _train_form(form_faults(error, {"queue": "submit", "storage": "submit"}, "archive")), error.status
+    return redirect(url_for("pages.job", job_id=job.public_id), 303)
+
+
+def _train_form(errors: list[FormFault]) -> str:
+    return render_template(
+        "train.html",
+        fields=spec_fields(TrainSpec, request.form),
+        posted=request.method == "POST",
+        label=request.form.get("label", ""),
+        networks=NETWORKS,
+        advanced=ADVANCED,
+        errors=errors,
+        settings=services().settings,
+    )

@@ -1,0 +1,61 @@
+"""Pictures of regions. The io worker makes them, so that no image decoder runs in the web process."""
+
+from __future__ import annotations
+
+import time
+
+from flask import Blueprint, Response, current_app, send_file
+
+from shared.errors import NotFound
+from shared.queue import TaskNames
+from shared.specs import NETWORKS
+from shared.tables import Region
+from shared.views import SENT, view_key
+from web.services import services
+
+WAIT = "VIEW_WAIT_SECONDS"  # the application's setting: how long a picture is waited for
+WAIT_SECONDS = 5.0
+LOOK_SECONDS = 0.03
+NO_PICTURE = "no-picture.svg"
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add the routes."""
+    blueprint.add_url_rule("/regions/<int:region_id>/<view>.png", view_func=region_view)
+
+
+def region_view(region_id: int, view: str) -> Response:
+    """A region as it was ``sent``, or as the network named sees it. Waits for the worker that makes it.
+
+    Raises:
+        NotFound: no such region or view.
+    """
+    with services().database.read() as session:
+        region = session.get(Region, region_id)
+    if region is None or (view != SENT and view not in NETWORKS):
+        raise NotFound("view_unknown", "There is no such picture.")
+    key = view_key(region_id, view)
+    if not services().store.exists(key) and (region.code or not _made(key, region_id, view)):
+        return _no_picture()
+    response = send_file(services().store.open(key), mimetype="image/png")
+    response.headers["Cache-Control"] = "private, max-age=86400, immutable"
+    return response
+
+
+def _made(key: str, region_id: int, view: str) -> bool:
+    """Have the picture made, and wait for it."""
+    if not services().doorbell.ring(TaskNames.RENDER, str(region_id), view):
+        return False
+    until = time.monotonic() + current_app.config.get(WAIT, WAIT_SECONDS)
+    while time.monotonic() < until:
+        if services().store.exists(key):
+            return True
+        time.sleep(LOOK_SECONDS)
+    return services().store.exists(key)
+
+
+def _no_picture() -> Response:
+    response = current_app.send_static_file(NO_PICTURE)
+    response.status_code = 404
+    response.headers["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,96 @@
+"""Numbers, instants and verdicts in words, for the templates."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint
+
+from shared.jobs.queries import Answer
+from shared.tables import Job, JobState, Verdict
+
+MINUTE, HOUR, DAY = 60, 3600, 86400
+DISTANCE_PLACES = 4
+KINDS = {"verify": "Verification", "train": "Training"}
+PHASES = {JobState.QUEUED: "Waiting for a worker", JobState.CANCELLING: "Stopping; what is done is kept"}
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add the filters."""
+    for name in ("number", "fixed", "percent", "utc", "iso", "lasting", "size", "plural", "sentence", "phase"):
+        blueprint.add_app_template_filter(globals()[name], name)
+
+
+def number(value: Any) -> str:
+    """``12345`` as ``12,345``; nothing known as a dash."""
+    return f"{value:,}" if isinstance(value, int) else fixed(value)
+
+
+def fixed(value: Any, places: int = DISTANCE_PLACES) -> str:
+    """A number with ``places`` decimals; nothing known as a dash."""
+    return f"{value:,.{places}f}" if isinstance(value, int | float) else "–"
+
+
+def percent(share: Any, places: int = 1) -> str:
+    """A share in 0..1 as a percentage."""
+    return f"{share * 100:.{places}f}\u202f%" if isinstance(share, int | float) else "–"
+
+
+def utc(instant: datetime) -> str:
+    """What is read where no script puts the instant into the reader's locale."""
+    return instant.strftime("%Y-%m-%d %H:%M UTC")
+
+
+def iso(instant: datetime) -> str:
+    """The value of a ``datetime`` attribute."""
+    return instant.isoformat(timespec="seconds")
+
+
+def lasting(seconds: float | None) -> str:
+    """A duration, in its two largest units."""
+    if seconds is None:
+        return "–"
+    if 0 < seconds < 10:
+        return f"{seconds:.1f}\u202fs"
+    whole = max(0, round(seconds))
+    for size_, unit, part, smaller in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "s")):
+        if whole >= size_:
+            rest = whole % size_ // part
+            return f"{whole // size_}\u202f{unit}" + (f" {rest}\u202f{smaller}" if rest else "")
+    return f"{whole}\u202fs"
+
+
+def size(count: int) -> str:
+    """A number of bytes, in the unit that people read best."""
+    amount = float(count)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if amount < 1000 or unit == "GB":
+            return f"{amount:,.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:,.1f} {unit}"
+        amount /= 1000
+    raise AssertionError("the last unit takes every amount")
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 comparison``, ``2 comparisons``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"
+
+
+def phase(job: Job) -> str:
+    """What is being done for an unfinished job."""
+    if job.state in PHASES:
+        return PHASES[JobState(job.state)]
+    return job.phase or ("Scoring comparisons" if job.kind == "verify" else "Training")
+
+
+def sentence(answer: Answer) -> str:
+    """What the verdict of a comparison means, in plain words."""
+    result = answer.result
+    if result is None:
+        return "This comparison is not scored yet."
+    if result.verdict in (Verdict.UNSCORABLE, Verdict.REVIEW) or result.distance is None or result.threshold is None:
+        return result.message or "This comparison could not be scored."
+    told = f" {result.message}" if result.message else ""
+    if result.verdict == Verdict.ACCEPT:
+        return f"The distance is within the threshold: the model takes both for the same hand.{told}"
+    return f"The distance is above the threshold: the model takes them for different hands.{told}"

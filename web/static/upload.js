@@ -1,0 +1,140 @@
+// Forms that send files: drop, previews, and the progress of the upload. Without this file they are plain forms.
+
+import { focusSummary } from "./countersign.js";
+
+const UNITS = ["bytes", "KB", "MB", "GB"];
+
+function size(bytes) {
+  let unit = 0;
+  for (; bytes >= 1000 && unit < UNITS.length - 1; unit += 1) bytes /= 1000;
+  return `${bytes.toLocaleString(undefined, { maximumFractionDigits: unit && bytes < 100 ? 1 : 0 })} ${UNITS[unit]}`;
+}
+
+function lasting(seconds) {
+  if (seconds < 90) return `${Math.max(1, Math.round(seconds))} s`;
+  return `${Math.round(seconds / 60)} min`;
+}
+
+function preview(file) {
+  const item = document.createElement("li");
+  if (file.type.startsWith("image/")) {
+    const image = document.createElement("img");
+    const address = URL.createObjectURL(file);
+    image.alt = "";
+    image.onload = () => URL.revokeObjectURL(address);
+    image.onerror = () => image.remove(); // a format that browsers do not show; its name and size stay
+    image.src = address;
+    item.append(image);
+  }
+  item.append(`${file.name}, ${size(file.size)}`);
+  return item;
+}
+
+function showChosen(input) {
+  const list = document.getElementById(input.dataset.previews);
+  if (!list) return;
+  list.replaceChildren(...Array.from(input.files, preview));
+  list.hidden = input.files.length === 0;
+}
+
+function takeDrops(zone) {
+  const input = zone.querySelector("input");
+  for (const name of ["dragover", "dragleave", "drop"]) {
+    zone.addEventListener(name, (event) => {
+      event.preventDefault();
+      zone.classList.toggle("over", name === "dragover");
+    });
+  }
+  zone.addEventListener("drop", (event) => {
+    const files = Array.from(event.dataTransfer.files).slice(0, input.multiple ? undefined : 1);
+    if (!files.length) return;
+    const chosen = new DataTransfer();
+    for (const file of files) chosen.items.add(file);
+    input.files = chosen.files;
+    input.dispatchEvent(new Event("change", { bubbles: true }));
+  });
+}
+
+// The fields of the way that was not chosen are not sent.
+function disableOtherWays(form) {
+  const way = form.querySelector("[name=way]:checked")?.value;
+  for (const part of form.querySelectorAll("[data-way]")) part.disabled = part.dataset.way !== way;
+}
+
+function tell(form, sent, total, started) {
+  const bar = form.querySelector("#upload-bar");
+  const words = form.querySelector("#upload-words");
+  if (sent >= total) {
+    bar.removeAttribute("value");
+    words.textContent = "Sent. The server is checking it.";
+    return;
+  }
+  bar.value = sent / total;
+  const seconds = (performance.now() - started) / 1000;
+  const left = seconds > 2 && sent ? `, about ${lasting((seconds * (total - sent)) / sent)} left` : "";
+  words.textContent = `Sent ${size(sent)} of ${size(total)}${left}`;
+}
+
+// The answer to a form with errors is that form again: put it in place, and keep the files that were chosen.
+function replaceMain(html) {
+  const chosen = new Map(Array.from(document.querySelectorAll("input[type=file]"), (input) => [input.id, input.files]));
+  const page = new DOMParser().parseFromString(html, "text/html");
+  document.title = page.title;
+  const main = document.adoptNode(page.querySelector("main"));
+  document.querySelector("main").replaceWith(main);
+  for (const [id, files] of chosen) {
+    const input = document.getElementById(id);
+    if (input) input.files = files;
+  }
+  start(main);
+  if (main.querySelector("#error-summary")) focusSummary(main);
+  else main.focus();
+}
+
+function send(form) {
+  const request = new XMLHttpRequest();
+  const started = performance.now();
+  const panel = form.querySelector("#uploading");
+  const button = form.querySelector("#submit");
+  const settle = () => {
+    panel.hidden = true;
+    button.disabled = false;
+  };
+  panel.hidden = false;
+  button.disabled = true;
+  request.open("POST", form.action);
+  request.upload.onprogress = (event) => tell(form, event.loaded, event.total, started);
+  request.onload = () => {
+    const landed = new URL(request.responseURL);
+    if (request.status < 400 && landed.pathname !== new URL(form.action).pathname) location.assign(landed);
+    else replaceMain(request.responseText);
+  };
+  request.onerror = () => {
+    settle();
+    panel.hidden = false;
+    form.querySelector("#upload-words").textContent = "The connection broke before all was sent. Nothing was kept; send it again.";
+  };
+  request.onabort = settle;
+  form.querySelector("#upload-stop").onclick = () => request.abort();
+  request.send(new FormData(form));
+}
+
+function start(root) {
+  for (const zone of root.querySelectorAll("[data-drop]")) takeDrops(zone);
+  for (const input of root.querySelectorAll("input[data-previews]")) {
+    input.addEventListener("change", () => showChosen(input));
+    showChosen(input);
+  }
+  for (const form of root.querySelectorAll("form[data-upload]")) {
+    disableOtherWays(form);
+    form.addEventListener("change", () => disableOtherWays(form));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      send(form);
+    });
+  }
+}
+
+start(document);
+// A file dropped beside a zone would replace the page.
+for (const name of ["dragover", "drop"]) window.addEventListener(name, (event) => event.preventDefault());
