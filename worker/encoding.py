@@ -65,7 +65,9 @@ def encode(
     with RegionReader(context.settings, context.store) as reader, ThreadPoolExecutor(PREPARE_THREADS) as pool:
         prepared = _ahead(pool, lambda source: _prepare(reader, source, embedder.preprocessing), missing)
         while batch := list(islice(prepared, BATCH)):
-            _encode_batch(model_id, embedder, batch, encoded, scored)
+            fresh = _take_prepared(batch, encoded, scored)
+            encoded.vectors |= _stored(context, model_id, set(fresh))  # known from another upload
+            _embed(model_id, embedder, fresh, encoded, scored)
             check()
     return encoded
 
@@ -78,10 +80,14 @@ def _known(context: Context, model_id: int, work: Work) -> Encoded:
             encoded.faults[region_id] = Fault(region.code, region.message or "")
         elif region.digest:
             encoded.digests[region_id] = region.digest
-    with context.database.read() as session:
-        stored = load_embeddings(session, model_id, set(encoded.digests.values()))
-    encoded.vectors = {digest: np.frombuffer(vector, dtype="<f4") for digest, vector in stored.items()}
+    encoded.vectors = _stored(context, model_id, set(encoded.digests.values()))
     return encoded
+
+
+def _stored(context: Context, model_id: int, digests: set[str]) -> dict[str, Floats]:
+    with context.database.read() as session:
+        stored = load_embeddings(session, model_id, digests)
+    return {digest: np.frombuffer(vector, dtype="<f4") for digest, vector in stored.items()}
 
 
 def _ahead(
@@ -112,7 +118,8 @@ def _prepare(reader: RegionReader, source: RegionSource, preprocessing: Preproce
     return Prepared(region_id, pixel_digest(pixels), (pixels.shape[0], pixels.shape[1]), canvas)
 
 
-def _encode_batch(model_id: int, embedder: Embedder, batch: list[Prepared], encoded: Encoded, scored: Scored) -> None:
+def _take_prepared(batch: list[Prepared], encoded: Encoded, scored: Scored) -> dict[str, NDArray[np.uint8]]:
+    """Note digests and faults of a batch; returns the canvases whose embedding is not at hand, by digest."""
     fresh: dict[str, NDArray[np.uint8]] = {}
     for item in batch:
         if item.fault:
@@ -126,10 +133,17 @@ def _encode_batch(model_id: int, embedder: Embedder, batch: list[Prepared], enco
         scored.regions.append(region_values(item.region_id, digest=item.digest, height=height, width=width))
         if item.digest not in encoded.vectors:
             fresh[item.digest] = item.canvas
-    if fresh:
-        vectors = embedder.embed(np.stack(list(fresh.values())))  # (N, D)
-        for digest, vector in zip(fresh, vectors, strict=True):
-            encoded.vectors[digest] = vector
-            scored.embeddings.append(
-                {"model_id": model_id, "digest": digest, "vector": vector.astype("<f4", copy=False).tobytes()}
-            )
+    return fresh
+
+
+def _embed(
+    model_id: int, embedder: Embedder, fresh: dict[str, NDArray[np.uint8]], encoded: Encoded, scored: Scored
+) -> None:
+    unknown = [digest for digest in fresh if digest not in encoded.vectors]
+    if not unknown:
+        return
+    vectors = embedder.embed(np.stack([fresh[digest] for digest in unknown]))  # (N, D)
+    for digest, vector in zip(unknown, vectors, strict=True):
+        encoded.vectors[digest] = vector
+        content = vector.astype("<f4", copy=False).tobytes()
+        scored.embeddings.append({"model_id": model_id, "digest": digest, "vector": content})
