@@ -34,7 +34,7 @@ def fixed(value: Any, places: int = DISTANCE_PLACES) -> str:
 
 def percent(share: Any, places: int = 1) -> str:
     """A share in 0..1 as a percentage."""
-    return f"{share * 100:.{places}f}\u202f%" if isinstance(share, int | float) else "–"
+    return f"{share * 100:.{places}f}\u00a0%" if isinstance(share, int | float) else "–"
 
 
 def utc(instant: datetime) -> str:
@@ -52,13 +52,13 @@ def lasting(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     if 0 < seconds < 10:
-        return f"{seconds:.1f}\u202fs"
+        return f"{seconds:.1f}\u00a0s"
     whole = max(0, round(seconds))
     for size_, unit, part, smaller in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "s")):
         if whole >= size_:
             rest = whole % size_ // part
-            return f"{whole // size_}\u202f{unit}" + (f" {rest}\u202f{smaller}" if rest else "")
-    return f"{whole}\u202fs"
+            return f"{whole // size_}\u00a0{unit}" + (f" {rest}\u00a0{smaller}" if rest else "")
+    return f"{whole}\u00a0s"
 
 
 def size(count: int) -> str:

@@ -23,7 +23,7 @@ function plot(place, series, format) {
     height: HEIGHT,
     scales: { x: { time: false } },
     axes: [wholeSteps(), { ...axis(format), size: 56 }],
-    series: [{ label: "Epoch" }, ...series],
+    series: [{ label: "Epoch", value: (_, epoch) => epoch ?? "–" }, ...series],
     cursor: { drag: { x: false, y: false } },
   };
   return new uPlot(options, [[], ...series.map(() => [])], place);
