@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+import fcntl
 import json
 import logging
 import os
@@ -12,7 +14,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -32,6 +35,7 @@ STOP_SECONDS = 45.0  # longer than any task needs to hand its work back
 MAX_SOCKET_PATH = 100  # bytes; the kernel allows 107
 RESTART_PAUSE = 1.0
 RESTART_LONGEST = 30.0
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @dataclass(slots=True)
@@ -56,6 +60,7 @@ class Child:
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,
                 start_new_session=True,
+                preexec_fn=_end_with_parent,
             )
         self.started = time.monotonic()
 
@@ -88,6 +93,25 @@ class Child:
             self.process.wait()
 
 
+def _end_with_parent() -> None:
+    """Have the kernel stop this child should the supervisor be killed: nothing is left running unwatched."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+@contextmanager
+def _only_stack(home: Path) -> Iterator[None]:
+    """Hold the lock of ``home``: two stacks on one database would tread on each other."""
+    with (home / "up.lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise click.ClickException(
+                f"A stack is running in {home} already. Stop it, or choose another --home."
+            ) from None
+        yield
+
+
 def run_stack(home: Path, host: str, port: int) -> int:
     """Run the stack until SIGINT or SIGTERM; returns the exit status."""
     home = home.resolve()
@@ -99,13 +123,13 @@ def run_stack(home: Path, host: str, port: int) -> int:
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, stop)
-    port = port or _free_port(host)
-    if _taken(host, port):
-        raise click.ClickException(f"The port {port} of {host} is in use. Choose another with --port.")
     settings = load_settings(home=home)
     configure_logging(settings)
-    stack = _Stack(settings, host, port)
-    return stack.run(lambda: bool(stopping))
+    with _only_stack(home):
+        port = port or _free_port(host)
+        if _taken(host, port):
+            raise click.ClickException(f"The port {port} of {host} is in use. Choose another with --port.")
+        return _Stack(settings, host, port).run(lambda: bool(stopping))
 
 
 class _Stack:
