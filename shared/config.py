@@ -7,6 +7,7 @@ from functools import cached_property
 from pathlib import Path
 
 from pydantic import AliasChoices, Field, ValidationError, computed_field
+from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -25,9 +26,17 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="COUNTERSIGN_", frozen=True, extra="ignore", populate_by_name=True)
 
     home: Path = Field(default=Path("var"), description="folder of the embedded stack: database, images, credentials")
-    configured_database: str | None = Field(default=None, validation_alias=_either("DATABASE_URL"))
-    configured_storage: str | None = Field(default=None, validation_alias=_either("STORAGE_URL"))
-    redis_url: str = Field(default="redis://127.0.0.1:6379/0", validation_alias=_either("REDIS_URL"))
+    configured_database: str | None = Field(
+        default=None, validation_alias=_either("DATABASE_URL"), pattern=r"^(sqlite:///|postgres(ql)?(\+psycopg)?://)"
+    )
+    configured_storage: str | None = Field(
+        default=None, validation_alias=_either("STORAGE_URL"), pattern=r"^(file://|/|\.)"
+    )
+    redis_url: str = Field(
+        default="redis://127.0.0.1:6379/0",
+        validation_alias=_either("REDIS_URL"),
+        pattern=r"^(rediss?|redis\+socket)://",
+    )
     secret_key: str | None = Field(default=None, min_length=32, description="signs sessions; made in home when absent")
     secure_cookies: bool = Field(default=False, description="send the session cookie over HTTPS only")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
@@ -37,7 +46,7 @@ class Settings(BaseSettings):
     max_entry: int = Field(default=256 * 2**20, ge=1024, description="largest unpacked entry of an archive")
     max_ratio: float = Field(default=400.0, gt=1, description="most times an entry may grow when unpacked")
     max_pixels: int = Field(default=40_000_000, ge=1024, description="most pixels in one page")
-    max_references: int = Field(default=64, ge=1, description="most references in one comparison")
+    max_references: int = Field(default=64, ge=1, le=64, description="most references in one comparison")
 
     chunk_rows: int = Field(default=128, ge=1, le=100_000, description="comparisons in one chunk")
     claim_rows: int = Field(default=256, ge=1, le=1_000_000, description="most comparisons one claim takes")
@@ -68,8 +77,14 @@ def load_settings(**overrides: object) -> Settings:
     try:
         return Settings(**overrides)  # type: ignore[arg-type]  # pydantic validates them
     except ValidationError as error:
-        lines = (f"  {'.'.join(map(str, e['loc']))}: {e['msg']} (got {e['input']!r})" for e in error.errors())
+        lines = (f"  {'.'.join(map(str, e['loc']))}: {e['msg']}{_got(e)}" for e in error.errors())
         raise BadSettings("Countersign cannot start, these settings are wrong:\n" + "\n".join(lines)) from error
+
+
+def _got(error: ErrorDetails) -> str:
+    """The value that cannot be used, unless it is a secret or may hold one."""
+    field = str(error["loc"][0]).lower()
+    return "" if field.endswith(("_url", "_key")) else f" (got {error['input']!r})"
 
 
 def configure_logging(settings: Settings) -> None:
