@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -12,11 +13,16 @@ import sqlalchemy as sa
 from alembic import command
 from alembic.config import Config
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
+from shared.errors import StorageFull
+
 MIGRATIONS = Path(__file__).with_name("migrations")
+MIGRATION_LOCK = 0x636F756E7465  # a number of our own for PostgreSQL's advisory lock
+DISK_FULL = "53100"  # PostgreSQL's SQLSTATE
 
 
 class epoch_now(FunctionElement[float]):  # noqa: N801 (an SQL function, spelt as one)
@@ -74,9 +80,18 @@ class Database:
 
     @contextmanager
     def write(self) -> Iterator[Session]:
-        """A session whose transaction commits when the block ends, and rolls back when it raises."""
-        with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
-            yield session
+        """A session whose transaction commits when the block ends, and rolls back when it raises.
+
+        Raises:
+            StorageFull: the database has no room left; nothing of the transaction is kept.
+        """
+        try:
+            with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+                yield session
+        except OperationalError as error:
+            if _is_full(error):
+                raise StorageFull from error
+            raise
 
     def migrate(self) -> None:
         """Bring the tables to the newest revision; safe to run twice."""
@@ -85,12 +100,20 @@ class Database:
         config = Config()
         config.set_main_option("script_location", str(MIGRATIONS))
         with self._write_engine.begin() as connection:
+            if not self.is_sqlite:  # where BEGIN IMMEDIATE makes other hosts wait already
+                connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
 
     def close(self) -> None:
         """Close all pooled connections."""
         self.engine.dispose()
+
+
+def _is_full(error: OperationalError) -> bool:
+    if isinstance(error.orig, sqlite3.Error):
+        return error.orig.sqlite_errorcode == sqlite3.SQLITE_FULL
+    return getattr(error.orig, "sqlstate", None) == DISK_FULL
 
 
 def _prepare_sqlite(connection: Any, _: Any) -> None:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import g, request, session
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session, joinedload
 
 from shared import audit
@@ -44,6 +45,13 @@ def _digest(key: str) -> str:
 
 def create_first_person(database: Database) -> FirstCredentials | None:
     """Make the administrator with a one-time password and an API key; None when there are people already."""
+    try:
+        return _create_first_person(database)
+    except IntegrityError:
+        return None  # another host was quicker
+
+
+def _create_first_person(database: Database) -> FirstCredentials | None:
     with database.write() as db:
         if db.scalar(sa.select(sa.func.count()).select_from(Person)):
             return None

@@ -9,6 +9,8 @@ from types import TracebackType
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from shared.errors import CountersignError
+
 log = logging.getLogger(__name__)
 
 
@@ -39,5 +41,5 @@ class Heartbeat:
         while not self._stop.wait(self._pause):
             try:
                 self._renew()
-            except SQLAlchemyError as error:
+            except (SQLAlchemyError, CountersignError) as error:
                 log.warning("a heartbeat failed: %s", error)
