@@ -15,7 +15,7 @@ from typing import BinaryIO, Protocol
 
 from shared.errors import NotFound, StorageFull
 
-KEY = re.compile(r"^[a-z]+/[A-Za-z0-9._-]{1,120}$")
+KEY = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 PIECE = 1 << 20
 
 
@@ -90,7 +90,7 @@ class FolderStore:
             self._path(key).unlink()
 
     def _path(self, key: str) -> Path:
-        if not KEY.match(key):
+        if not KEY.fullmatch(key):
             raise ValueError(f"not a blob key: {key!r}")
         return self.root / key
 

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import resource
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from shared.errors import NotFound, StorageFull
+from shared.storage import FolderStore, open_store, pieces_of
+
+
+def files_in(store: FolderStore) -> list[str]:
+    return sorted(path.relative_to(store.root).as_posix() for path in store.root.rglob("*") if path.is_file())
+
+
+@contextmanager
+def largest_file(size: int) -> Iterator[None]:
+    """The kernel refuses to write files over ``size`` bytes, as it does on a full disk."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that the write fails instead of ending the process
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_what_is_put_is_there(store: FolderStore) -> None:
+    stored = store.put("uploads/one", [b"ab", b"", b"c"])
+    assert stored.digest == f"sha256:{hashlib.sha256(b'abc').hexdigest()}"
+    assert stored.size == 3
+    assert store.exists("uploads/one")
+    with store.open("uploads/one") as file:
+        assert file.read() == b"abc"
+        file.seek(1)
+        assert file.read() == b"bc"
+    assert files_in(store) == ["uploads/one"]
+
+
+def test_putting_again_replaces(store: FolderStore) -> None:
+    store.put("views/1-sent.png", [b"old"])
+    store.put("views/1-sent.png", [b"new"])
+    with store.open("views/1-sent.png") as file:
+        assert file.read() == b"new"
+
+
+def test_a_source_that_breaks_leaves_nothing(store: FolderStore) -> None:
+    def breaking() -> Iterator[bytes]:
+        yield b"first half"
+        raise ConnectionError("the sender is gone")
+
+    with pytest.raises(ConnectionError):
+        store.put("uploads/one", breaking())
+    assert files_in(store) == []
+
+
+def test_a_source_that_breaks_leaves_the_old_blob(store: FolderStore) -> None:
+    store.put("uploads/one", [b"old"])
+
+    def breaking() -> Iterator[bytes]:
+        yield b"new"
+        raise ConnectionError("the sender is gone")
+
+    with pytest.raises(ConnectionError):
+        store.put("uploads/one", breaking())
+    assert files_in(store) == ["uploads/one"]
+    with store.open("uploads/one") as file:
+        assert file.read() == b"old"
+
+
+def test_a_full_disk_leaves_nothing(store: FolderStore) -> None:
+    with largest_file(64 * 1024), pytest.raises(StorageFull) as caught:
+        store.put("uploads/big", [bytes(2**20)])
+    assert caught.value.code == "storage_full"
+    assert files_in(store) == []
+    store.put("uploads/small", [b"fits"])
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_the_other_signs_of_a_full_disk(store: FolderStore, number: int) -> None:
+    def full() -> Iterator[bytes]:
+        yield b"x"
+        raise OSError(number, "no room")
+
+    with pytest.raises(StorageFull):
+        store.put("uploads/one", full())
+
+
+def test_other_faults_of_the_disk_are_not_taken_for_a_full_one(store: FolderStore) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"x"
+        raise OSError(errno.EIO, "broken")
+
+    with pytest.raises(OSError, match="broken"):
+        store.put("uploads/one", broken())
+
+
+def test_absent_blobs(store: FolderStore) -> None:
+    assert not store.exists("uploads/none")
+    store.delete("uploads/none")
+    with pytest.raises(NotFound) as caught:
+        store.open("uploads/none")
+    assert caught.value.code == "blob_missing"
+
+
+def test_delete(store: FolderStore) -> None:
+    store.put("uploads/one", [b"x"])
+    store.delete("uploads/one")
+    assert files_in(store) == []
+
+
+@pytest.mark.parametrize(
+    "key", ["../etc/passwd", "uploads/../x", "uploads/..", "uploads/.", "/etc/passwd", "uploads/", "a/b/c", "a/b\n", ""]
+)
+def test_keys_never_lead_elsewhere(store: FolderStore, key: str) -> None:
+    with pytest.raises(ValueError, match="not a blob key"):
+        store.put(key, [b"x"])
+    with pytest.raises(ValueError, match="not a blob key"):
+        store.open(key)
+
+
+def test_open_store(tmp_path: Path) -> None:
+    for url in (str(tmp_path / "a"), f"file://{tmp_path / 'b'}"):
+        store = open_store(url)
+        store.put("uploads/one", [b"x"])
+    assert (tmp_path / "b" / "uploads" / "one").exists()
+    with pytest.raises(ValueError, match="s3"):
+        open_store("s3://bucket")
+
+
+def test_pieces_of_a_stream() -> None:
+    data = bytes(range(256)) * 10_000
+    pieces = list(pieces_of(io.BytesIO(data)))
+    assert b"".join(pieces) == data
+    assert max(map(len, pieces)) == 2**20
