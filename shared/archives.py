@@ -11,6 +11,8 @@ from typing import BinaryIO
 from shared.errors import InvalidInput, UnusableImage
 
 LOCAL_HEADER = 30  # bytes before the name in an entry's local header (APPNOTE 4.3.7)
+# What zipfile and zlib raise for archives that are cut short or damaged.
+DAMAGES = (zipfile.BadZipFile, zlib.error, OSError, EOFError, ValueError, RuntimeError)
 BOMB_FLOOR = 64 * 2**20  # below this size a high ratio is a blank page, not an attack
 
 
@@ -80,8 +82,17 @@ class Archive:
         return read_entry(self._file, entry, self._limits.max_entry)
 
     def open_stream(self, name: str) -> BinaryIO:
-        """``name`` as a stream, unpacked as it is read."""
-        return self._zip.open(name)  # type: ignore[return-value]  # zipfile's own reader type; it reads bytes
+        """``name`` as a stream, unpacked as it is read; reading may raise one of ``DAMAGES``.
+
+        Raises:
+            InvalidInput: codes ``archive_truncated``, ``archive_method_unknown``.
+        """
+        if self._zip.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise InvalidInput("archive_method_unknown", f"{name} is packed in a rare way; use stored or deflate.")
+        try:
+            return self._zip.open(name)  # type: ignore[return-value]  # zipfile's own reader type; it reads bytes
+        except DAMAGES as error:
+            raise damaged() from error
 
 
 def read_entry(file: BinaryIO, entry: Entry, max_entry: int) -> bytes:
@@ -90,10 +101,9 @@ def read_entry(file: BinaryIO, entry: Entry, max_entry: int) -> bytes:
     Raises:
         UnusableImage: codes ``entry_too_large``, ``entry_damaged``, ``entry_method_unknown``.
     """
-    if entry.size > max_entry:
-        raise UnusableImage(
-            "entry_too_large", f"{entry.name} unpacks to {entry.size:,} bytes; at most {max_entry:,} are read."
-        )
+    largest = max(entry.size, entry.packed_size)  # a directory that lies must not fill the memory either
+    if largest > max_entry:
+        raise UnusableImage("entry_too_large", f"{entry.name} has {largest:,} bytes; at most {max_entry:,} are read.")
     file.seek(entry.offset)
     header = file.read(LOCAL_HEADER)
     if len(header) < LOCAL_HEADER or header[:4] != b"PK\x03\x04":
@@ -121,6 +131,11 @@ def _unpack(packed: bytes, entry: Entry) -> bytes:
     return data
 
 
+def damaged() -> InvalidInput:
+    """What to say of an archive whose directory or manifest cannot be read."""
+    return InvalidInput("archive_truncated", "The ZIP archive is cut short or damaged. Make it anew and send it again.")
+
+
 def is_unsafe(name: str) -> bool:
     """Whether a name is absolute, has a drive letter, or climbs out with ``..``."""
     path = name.replace("\\", "/")
@@ -130,12 +145,10 @@ def is_unsafe(name: str) -> bool:
 def _open_zip(file: BinaryIO) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(file)
-    except (zipfile.BadZipFile, OSError, EOFError, ValueError, NotImplementedError) as error:
+    except DAMAGES as error:
         file.seek(0)
         if file.read(4) == b"PK\x03\x04":
-            raise InvalidInput(
-                "archive_truncated", "The ZIP archive is cut short or damaged. Make it anew and send it again."
-            ) from error
+            raise damaged() from error
         raise InvalidInput(
             "archive_not_zip", "This is not a ZIP archive. Pack the files as ZIP and send that."
         ) from error

@@ -8,14 +8,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from shared.archives import Archive
+from shared.archives import DAMAGES, Archive, damaged
 from shared.errors import Fault, InvalidInput
 
 REQUIRED = ("id", "questioned", "reference")
 OPTIONAL = ("questioned_page", "reference_page", "questioned_box", "reference_box")
 SEVERAL = "|"
 MAX_ID = 255
-MAX_NAME = 1000
+MAX_NAME = 600  # characters of up to four bytes: PostgreSQL's indexes take 2,700 bytes
+MAX_LINE = 1 << 20  # characters; a longer line is no table, and must not fill the memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,24 +78,34 @@ def read_manifest(stream: BinaryIO, max_references: int) -> Iterator[Row]:
     """Yield the rows in order. A bad row is yielded with its fault; the rows after it are read all the same.
 
     Raises:
-        InvalidInput: codes ``manifest_columns``, ``manifest_empty``, ``manifest_unreadable``.
+        InvalidInput: codes ``manifest_columns``, ``manifest_empty``, ``manifest_unreadable``, ``archive_truncated``.
     """
-    text = io.TextIOWrapper(stream, encoding="utf-8-sig", newline="")
+    lines = _lines(io.TextIOWrapper(stream, encoding="utf-8-sig", newline=""))
     try:
-        header = text.readline()
-        reader = csv.reader(text, delimiter=_separator(header), skipinitialspace=True)
+        header = next(lines, "")
+        reader = csv.reader(lines, delimiter=_separator(header), skipinitialspace=True)
         columns = _columns(next(csv.reader([header], delimiter=_separator(header), skipinitialspace=True), []))
-        empty = True
+        empty, line = True, 2
         for cells in reader:
             if any(cell.strip() for cell in cells):
                 empty = False
-                yield _row(reader.line_num + 1, cells, columns, max_references)
+                yield _row(line, cells, columns, max_references)
+            line = reader.line_num + 2  # the row that follows begins there; rows may hold line breaks
     except UnicodeDecodeError as error:
         raise InvalidInput("manifest_unreadable", "manifest.csv is not UTF-8 text. Save it as 'CSV UTF-8'.") from error
     except csv.Error as error:
         raise InvalidInput("manifest_unreadable", f"manifest.csv cannot be read as CSV: {error}.") from error
+    except DAMAGES as error:
+        raise damaged() from error
     if empty:
         raise InvalidInput("manifest_empty", "manifest.csv has a heading but no rows. Add one row for each comparison.")
+
+
+def _lines(text: io.TextIOWrapper) -> Iterator[str]:
+    while line := text.readline(MAX_LINE):
+        if len(line) == MAX_LINE:
+            raise InvalidInput("manifest_unreadable", f"manifest.csv has a line of over {MAX_LINE:,} characters.")
+        yield line
 
 
 def _separator(header: str) -> str:
@@ -127,6 +138,8 @@ def _row(line: int, cells: list[str], columns: dict[str, int], max_references: i
 
     external_id = cell("id")
     try:
+        if any("\0" in text for text in cells):
+            raise _BadCell("row_invalid", "the row contains NUL characters")
         if not external_id:
             raise _BadCell("id_missing", "the id is empty")
         if len(external_id) > MAX_ID:
@@ -137,7 +150,7 @@ def _row(line: int, cells: list[str], columns: dict[str, int], max_references: i
         )
     except _BadCell as error:
         fault = Fault(error.code, f"Line {line}: {error}.", f"line {line}")
-        return Row(line, external_id[:MAX_ID], None, (), fault)
+        return Row(line, external_id[:MAX_ID].replace("\0", ""), None, (), fault)
     return Row(line, external_id, questioned[0], references)
 
 
@@ -174,7 +187,7 @@ def _spread(text: str, count: int, column: str) -> list[str]:
 def _page(text: str, column: str) -> int:
     if not text:
         return 1
-    if not text.isascii() or not text.isdigit() or not 1 <= int(text[:9]) < 10**6:
+    if not text.isascii() or not text.isdigit() or len(text) > 6 or int(text) < 1:
         raise _BadCell(f"{column}_page_invalid", f"{column}_page is {text[:40]!r}; pages count from 1")
     return int(text)
 

@@ -24,7 +24,7 @@ from shared.jobs.lifecycle import (
     tell,
 )
 from shared.jobs.submit import SMALL_JOB, archive_limits
-from shared.manifest import ImageRef, Row, manifest_name, read_manifest
+from shared.manifest import MAX_NAME, ImageRef, Row, manifest_name, read_manifest
 from shared.queue import QueueNames, TaskNames
 from shared.tables import Chunk, Comparison, Job, ReferenceSet, Region, Result, Upload, Verdict
 from worker.context import Context
@@ -113,8 +113,11 @@ class _Intake:
             return row
         for ref in (row.questioned, *row.references):
             try:
-                if self._find(ref.entry) is None:
+                found = self._find(ref.entry)
+                if found is None:
                     return _faulty(row, "image_missing", f"the image {ref.entry} is not in the archive")
+                if len(found.name) > MAX_NAME:
+                    return _faulty(row, "image_name_too_long", f"the name of an image has over {MAX_NAME} characters")
             except UnusableImage as error:
                 return _faulty(row, error.code, error.message)
         return row
