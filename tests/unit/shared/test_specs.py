@@ -1,0 +1,59 @@
+from __future__ import annotations
+
+import pytest
+from pydantic import TypeAdapter, ValidationError
+
+from shared.specs import NETWORKS, JobSpec, Preprocessing, TrainSpec, VerifySpec
+
+
+def test_the_defaults_are_the_issues() -> None:
+    spec = TrainSpec()
+    assert (spec.network, spec.margin, spec.optimiser, spec.learning_rate) == ("compact", 2.0, "adam", 1e-3)
+    assert VerifySpec().model is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", "Upper"),
+        ("name", "../x"),
+        ("name", ""),
+        ("network", "resnet"),
+        ("epochs", 0),
+        ("epochs", 1001),
+        ("margin", 0),
+        ("margin", float("nan")),
+        ("margin", float("inf")),
+        ("optimiser", "lbfgs"),
+        ("learning_rate", -1),
+        ("validation_share", 1),
+        ("seed", -1),
+        ("epcohs", 3),
+    ],
+)
+def test_what_a_training_refuses(field: str, value: object) -> None:
+    with pytest.raises(ValidationError) as caught:
+        TrainSpec.model_validate({field: value})
+    assert [error["loc"] for error in caught.value.errors()] == [(field,)]
+
+
+def test_numbers_and_switches_come_as_text_from_forms() -> None:
+    spec = TrainSpec.model_validate({"epochs": "3", "margin": "1.5", "make_default": "false"})
+    assert (spec.epochs, spec.margin, spec.make_default) == (3, 1.5, False)
+
+
+def test_a_row_of_the_database_becomes_the_spec_again() -> None:
+    adapter: TypeAdapter[JobSpec] = TypeAdapter(JobSpec)
+    for spec in (TrainSpec(epochs=7, seed=3), VerifySpec(model="a@2")):
+        assert adapter.validate_python(spec.model_dump(mode="json")) == spec
+
+
+def test_specs_do_not_change() -> None:
+    with pytest.raises(ValidationError):
+        TrainSpec().epochs = 3  # type: ignore[misc]  # what is forbidden
+
+
+def test_every_networks_canvas_is_a_canvas() -> None:
+    for name, info in NETWORKS.items():
+        assert info.name == name
+        assert Preprocessing(height=info.height, width=info.width).preset == "signature"
