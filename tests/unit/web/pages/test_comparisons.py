@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from shared.db import Database
+from tests.unit.web.pages.conftest import Browser, add_job, add_results
+
+
+def test_a_comparison_shows_both_at_one_scale_with_its_answer(browser: Browser, sqlite_database: Database) -> None:
+    job = add_job(sqlite_database, total=3)
+    add_results(sqlite_database, job, ["accept", "reject", "accept"])
+    text = browser.text(f"/jobs/{job.public_id}/comparisons/1")
+    assert text.count('viewBox="0 0 90 40"') == 2
+    assert '<b class="figures" id="distance">0.2500</b>' in text
+    assert "takes both for the same hand" in text
+    assert 'id="previous"' not in text
+    assert f'id="next" href="/jobs/{job.public_id}/comparisons/2"' in text
+
+
+def test_the_neighbours_keep_to_the_verdict(browser: Browser, sqlite_database: Database) -> None:
+    job = add_job(sqlite_database, total=4)
+    add_results(sqlite_database, job, ["accept", "reject", "reject", "accept"])
+    text = browser.text(f"/jobs/{job.public_id}/comparisons/4?verdict=accept")
+    assert f'id="previous" href="/jobs/{job.public_id}/comparisons/1?verdict=accept"' in text
+    assert 'id="next"' not in text
+
+
+def test_a_comparison_that_does_not_exist(browser: Browser, sqlite_database: Database) -> None:
+    job = add_job(sqlite_database)
+    assert browser.get(f"/jobs/{job.public_id}/comparisons/7").status_code == 404

@@ -1,0 +1,168 @@
+from __future__ import annotations
+
+import json
+import re
+from datetime import timedelta
+
+import pytest
+
+from shared.db import Database, utcnow
+from shared.tables import Epoch
+from tests.factories import Doorbells, reload
+from tests.unit.web.pages.conftest import Browser, add_job, add_results
+from web.pages.jobs import JOBS_SHOWN, RESULTS_SHOWN
+
+ROW = re.compile(r'id="row-(\d+)"')
+
+
+def test_without_jobs_the_page_says_what_to_do(browser: Browser) -> None:
+    text = browser.text("/jobs")
+    assert "Nothing was submitted yet" in text
+    assert 'href="/train"' in text
+
+
+def test_jobs_are_paged_newest_first(browser: Browser, sqlite_database: Database) -> None:
+    for number in range(JOBS_SHOWN + 3):
+        add_job(sqlite_database, label=f"batch-{number:02d}")
+    first = browser.text("/jobs")
+    assert first.index(f"batch-{JOBS_SHOWN + 2}") < first.index("batch-10")
+    assert "batch-02" not in first
+    following = re.search(r'href="(/jobs\?before=\d+)" rel="next"', first)
+    assert following is not None
+    second = browser.text(following[1])
+    assert [name in second for name in ("batch-00", "batch-02", "batch-03")] == [True, True, False]
+    assert 'rel="next"' not in second
+
+
+def test_jobs_are_filtered_by_kind_and_state(browser: Browser, sqlite_database: Database) -> None:
+    add_job(sqlite_database, label="a-batch", state="failed", error_message="It broke.")
+    add_job(sqlite_database, label="a-training", kind="train", state="failed")
+    add_job(sqlite_database, label="another", kind="train")
+    text = browser.text("/jobs?kind=train&state=failed")
+    assert "a-training" in text
+    assert "a-batch" not in text
+    assert "another" not in text
+    assert "No job is like that" in browser.text("/jobs?state=queued")
+
+
+@pytest.mark.parametrize("query", ["kind=nonsense", "state=none", "before=-1", "before=" + "9" * 40])
+def test_a_bad_address_is_told_as_a_page(browser: Browser, query: str) -> None:
+    response = browser.get(f"/jobs?{query}")
+    assert response.status_code == 422
+    assert "parameter_invalid" in response.text
+
+
+def test_the_list_is_live_only_while_something_is_unfinished(browser: Browser, sqlite_database: Database) -> None:
+    add_job(sqlite_database, label="done")
+    assert "hx-trigger" not in browser.text("/jobs")
+    add_job(sqlite_database, label="going", state="running")
+    assert 'hx-trigger="every 2s"' in browser.text("/jobs")
+    fragment = browser.get("/jobs", headers={"HX-Request": "true"}).text
+    assert "<html" not in fragment
+    assert "going" in fragment
+
+
+def test_a_label_cannot_bring_markup(browser: Browser, sqlite_database: Database) -> None:
+    add_job(sqlite_database, label="<script>alert(1)</script>")
+    assert "<script>alert" not in browser.text("/jobs")
+
+
+def test_results_are_paged_and_filtered(browser: Browser, sqlite_database: Database) -> None:
+    count = 2 * RESULTS_SHOWN + 10
+    job = add_job(sqlite_database, done=count, total=count, accept=count - 11, reject=11)
+    add_results(sqlite_database, job, ["reject" if n % 10 == 0 else "accept" for n in range(count)])
+    page = f"/jobs/{job.public_id}"
+    first, last = browser.text(page), browser.text(f"{page}?after={2 * RESULTS_SHOWN}")
+    assert ROW.findall(first) == [str(n) for n in range(1, RESULTS_SHOWN + 1)]
+    assert f"after={RESULTS_SHOWN}#results" in first
+    assert ROW.findall(last) == [str(n) for n in range(2 * RESULTS_SHOWN + 1, count + 1)]
+    assert f'href="{page}?after={RESULTS_SHOWN}#results" rel="prev"' in last
+    assert 'rel="next"' not in last
+    rejected = browser.text(f"{page}?verdict=reject")
+    assert ROW.findall(rejected) == [str(n) for n in range(1, count + 1, 10)]
+    assert "&lt;q&gt;.png" in first
+
+
+def test_the_page_before_a_filtered_one_is_found(browser: Browser, sqlite_database: Database) -> None:
+    count = 3 * RESULTS_SHOWN
+    job = add_job(sqlite_database, done=2 * count, total=2 * count)
+    add_results(sqlite_database, job, ["accept", "reject"] * count)
+    third = browser.text(f"/jobs/{job.public_id}?verdict=reject&after={4 * RESULTS_SHOWN}")
+    found = re.search(r"verdict=reject&amp;after=(\d+)#results\" rel=\"prev\"", third)
+    assert found is not None
+    assert int(found[1]) == 2 * RESULTS_SHOWN
+
+
+def test_downloads_hold_all_or_one_verdict(browser: Browser, sqlite_database: Database) -> None:
+    job = add_job(sqlite_database, done=4, total=4)
+    add_results(sqlite_database, job, ["accept", "reject", "reject", "review"])
+    page = f"/jobs/{job.public_id}"
+    whole = browser.get(f"{page}/results.csv")
+    assert whole.headers["Content-Disposition"].endswith(f'filename="{job.public_id}.csv"')
+    assert whole.text.startswith("id,verdict,distance,")
+    assert len(whole.text.splitlines()) == 5
+    assert len(browser.text(f"{page}/results.csv?verdict=reject").splitlines()) == 3
+    document = json.loads(browser.text(f"{page}/results.json?verdict=review"))
+    assert [answer["id"] for answer in document["results"]] == ["row-4"]
+    assert json.loads(browser.text(f"/jobs/{add_job(sqlite_database).public_id}/results.json")) == {"results": []}
+
+
+def test_the_live_part_stops_by_itself_when_the_job_ends(browser: Browser, sqlite_database: Database) -> None:
+    started = utcnow() - timedelta(seconds=10)
+    job = add_job(sqlite_database, state="running", done=40, total=100, started_at=started)
+    running = browser.get(f"/jobs/{job.public_id}/live")
+    assert 'hx-trigger="every 1s"' in running.text
+    assert '<progress id="progress" aria-label="Progress of the job" value="40" max="100">' in running.text
+    assert re.search(r"about 1[456]\u00a0s left", running.text)
+    assert "HX-Trigger-After-Swap" not in running.headers
+    ended = browser.get(f"/jobs/{add_job(sqlite_database).public_id}/live")
+    assert "hx-get" not in ended.text
+    assert json.loads(ended.headers["HX-Trigger-After-Swap"]) == {"jobEnded": {"state": "succeeded"}}
+
+
+def test_a_failed_job_says_what_and_where_and_the_way_out(browser: Browser, sqlite_database: Database) -> None:
+    fault = {"code": "manifest_columns", "message": "the column reference is missing", "where": "line 1"}
+    job = add_job(
+        sqlite_database, state="failed", error_code="manifest_columns", error_message="No column.", faults=[fault]
+    )
+    text = browser.text(f"/jobs/{job.public_id}")
+    for words in ("No column.", "manifest_columns", "line 1:", "the column reference is missing", "Retry"):
+        assert words in text
+
+
+def test_cancel_and_retry(browser: Browser, sqlite_database: Database, doorbell: Doorbells) -> None:
+    job = add_job(sqlite_database, state="queued")
+    assert browser.post(f"/jobs/{job.public_id}/cancel").location == f"/jobs/{job.public_id}"
+    assert reload(sqlite_database, job).state == "cancelled"
+    assert browser.post(f"/jobs/{job.public_id}/cancel").status_code == 409
+    assert browser.post(f"/jobs/{job.public_id}/retry").status_code == 303
+    assert reload(sqlite_database, job).state == "queued"
+    assert [ids for _, ids, _ in doorbell.rung] == [(job.public_id,)] * 2
+
+
+def test_a_training_shows_its_epochs_and_what_was_detected(browser: Browser, sqlite_database: Database) -> None:
+    skipped = [{"entry": "<b>.txt", "code": "not_a_sample", "reason": "no image"}]
+    report = {"layout": "cedar", "writers": 1234, "genuine": 9, "forged": 8, "skipped": 1, "skipped_list": skipped}
+    job = add_job(sqlite_database, kind="train", state="running", report=report, spec={"margin": 2.0}, total=5, done=2)
+    rows = [
+        Epoch(job_id=job.id, epoch=n, loss=1 / n, validation_eer=0.5 / n, learning_rate=0.001, images=7, seconds=2.0)
+        for n in (1, 2)
+    ]
+    with sqlite_database.write() as session:
+        session.add_all(rows)
+    text = browser.text(f"/jobs/{job.public_id}")
+    for words in ("cedar", "1,234", "&lt;b&gt;.txt", "25.00\u00a0%", "2 of 5 epochs"):
+        assert words in text
+    document = json.loads(browser.text(f"/jobs/{job.public_id}/epochs.json"))
+    assert [row["validation_eer"] for row in document["epochs"]] == [0.5, 0.25]
+    assert document["ended"] is False
+    table = browser.text(f"/jobs/{job.public_id}/epochs.csv").splitlines()
+    assert table[0].startswith("epoch,loss,validation_loss,validation_eer")
+    assert table[2].startswith("2,0.5,,0.25")
+
+
+def test_an_unknown_job_is_a_page_that_says_so(browser: Browser) -> None:
+    response = browser.get("/jobs/job_none")
+    assert response.status_code == 404
+    assert "job_unknown" in response.text
+    assert "Go to the jobs" in response.text
