@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from shared.errors import InvalidInput
 
@@ -72,7 +73,13 @@ class _Block(nn.Module):
 
 
 class Compact(nn.Module):
-    """A small residual network that keeps the layout of the signature: its last map is flattened, not averaged."""
+    """A small residual network that keeps the layout of the signature: its last map is flattened, not averaged.
+
+    Embeddings lie on a sphere of radius 1.5, so distances are at most 3: a margin of 2 leaves room beyond it, and no
+    learning rate can blow the distances up.
+    """
+
+    radius = 1.5
 
     def __init__(self) -> None:
         super().__init__()
@@ -88,8 +95,8 @@ class Compact(nn.Module):
 
     def forward(self, canvases: torch.Tensor) -> torch.Tensor:
         maps = self.features(canvases)
-        embeddings: torch.Tensor = self.head(maps.flatten(1))  # (N, 128)
-        return embeddings
+        directions = self.head(maps.flatten(1)).float()  # (N, 128); bfloat16 would blur close distances
+        return self.radius * functional.normalize(directions, dim=1)
 
 
 # The names, input and embedding sizes are shared.specs.NETWORKS'; a test holds the two together.
