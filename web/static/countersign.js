@@ -56,8 +56,8 @@ document.addEventListener("click", (event) => {
 });
 
 // Live parts.
-document.addEventListener("htmx:afterSettle", (event) => {
-  localise(event.target);
+document.addEventListener("htmx:afterSwap", () => {
+  localise(document); // the event's target may be the element that was replaced
   const away = document.getElementById("away");
   if (away) away.hidden = true;
 });
