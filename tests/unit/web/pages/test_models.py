@@ -3,7 +3,7 @@ from __future__ import annotations
 from shared import registry
 from shared.db import Database
 from tests.factories import unbacked_model
-from tests.unit.web.pages.conftest import Browser
+from tests.unit.web.pages.conftest import Browser, add_job
 
 
 def test_models_are_listed_and_one_is_made_default(browser: Browser, sqlite_database: Database) -> None:
@@ -34,3 +34,13 @@ def test_a_model_is_deleted_only_after_a_question(browser: Browser, sqlite_datab
     with sqlite_database.read() as session:
         assert registry.list_models(session) == []
     assert browser.get("/models/paper@1").status_code == 404
+
+
+def test_jobs_go_on_naming_a_model_that_was_deleted(browser: Browser, sqlite_database: Database) -> None:
+    model = unbacked_model(sqlite_database)
+    path = f"/jobs/{add_job(sqlite_database, model_id=model.id).public_id}"
+    assert 'href="/models/paper@1"' in browser.text(path)
+    browser.post("/models/paper@1/delete")
+    text = browser.text(path)
+    assert "paper@1 (deleted since)" in text
+    assert 'href="/models/paper@1"' not in text
