@@ -37,7 +37,7 @@ class Commands(click.Group):
         try:
             command: click.Command = point.load()
         except ModuleNotFoundError as error:
-            raise click.ClickException(f"'{point.name}' needs the extra 'worker' ({error}).") from error
+            return _absent(point.name, error)
         return command
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -45,6 +45,20 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except CountersignError as error:
             raise click.ClickException(f"{error.message} [{error.code}]") from error
+
+
+def _absent(name: str, error: ModuleNotFoundError) -> click.Command:
+    """Stands in the help for a command whose packages are not installed, and says so when it is run."""
+    message = f"'{name}' needs the extra 'worker' ({error}): pip install 'countersign[worker]'."
+
+    @click.command(
+        name, context_settings={"ignore_unknown_options": True}, help="Not installed: needs the extra 'worker'."
+    )
+    @click.argument("arguments", nargs=-1)
+    def absent(arguments: tuple[str, ...]) -> None:
+        raise click.ClickException(message)
+
+    return absent
 
 
 @click.group(cls=Commands)
