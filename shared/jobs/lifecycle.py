@@ -98,10 +98,15 @@ def finish_intake(database: Database, claim: JobClaim) -> None:
 
 
 def end_if_complete(session: Session, job_id: int) -> bool:
-    """Succeed the job if nothing is left of it. Called in the transaction that did the last part."""
+    """Succeed the job if nothing is left of it. Called in the transaction that did the last part, or retried it."""
     statement = (
         sa.update(Job)
-        .where(Job.id == job_id, Job.state == JobState.RUNNING, Job.intake_done, Job.chunks_left == 0)
+        .where(
+            Job.id == job_id,
+            Job.state.in_((JobState.QUEUED, JobState.RUNNING)),
+            Job.intake_done,
+            Job.chunks_left == 0,
+        )
         .values(state=JobState.SUCCEEDED, finished_at=utcnow(), phase="")
     )
     return _changed(session, statement)
@@ -208,5 +213,6 @@ def retry_job(database: Database, public_id: str, person_id: int | None) -> str:
             .where(Chunk.job_id == row.id, Chunk.state != ChunkState.DONE)
             .values(tries=0, lease_until=0.0)
         )
+        end_if_complete(session, row.id)  # it may have been cancelled while its last chunk was scored
         audit.note(session, person_id, "job.retry", public_id)
         return str(row.kind)
