@@ -18,6 +18,7 @@ def find_model(session: Session, name: str) -> ModelVersion:
     Raises:
         NotFound: code ``model_unknown``; the message lists the names there are.
     """
+    name = name.replace("\0", "\ufffd")  # PostgreSQL takes no NUL, and no model has either in its name
     living = sa.select(ModelVersion).where(ModelVersion.deleted_at.is_(None))
     base, _, version = name.partition("@")
     if name.startswith("sha256:"):

@@ -11,6 +11,7 @@ from typing import Any
 from flask import Flask, Response, jsonify, render_template, request
 from flask_wtf.csrf import CSRFError
 from pydantic import ValidationError
+from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from shared.errors import CountersignError, Fault, InvalidInput, StorageFull
@@ -39,6 +40,7 @@ def register(app: Flask) -> None:
     """Have ``app`` answer every error as a problem or a page."""
     app.register_error_handler(CountersignError, _known)
     app.register_error_handler(ValidationError, lambda error: _known(invalid_fields(error)))
+    app.register_error_handler(DataError, _not_storable)
     app.register_error_handler(CSRFError, _stale_form)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(OSError, _os_error)
@@ -46,6 +48,14 @@ def register(app: Flask) -> None:
 
 def _known(error: CountersignError) -> Response:
     return _answer(error.status, error.code, error.message, error.faults)
+
+
+def _not_storable(_: DataError) -> Response:
+    return _answer(
+        422,
+        "value_invalid",
+        "The request holds a value that cannot be used: a NUL character, or a number out of range.",
+    )
 
 
 def _stale_form(_: CSRFError) -> Response:
@@ -60,7 +70,8 @@ def _http(error: HTTPException) -> Response:
     if error.response is not None:  # a redirect, for one
         return Response(error.get_body(), status=status, headers=dict(error.get_headers()))
     message = {404: "There is no such page.", 413: "The upload is larger than this server allows."}
-    code = HTTPStatus(status).phrase.lower().replace(" ", "_")
+    # Python's phrase for 413 depends on its version; codes are stable.
+    code = "upload_too_large" if status == 413 else HTTPStatus(status).phrase.lower().replace(" ", "_")
     return _answer(status, code, message.get(status, error.description or HTTPStatus(status).phrase))
 
 

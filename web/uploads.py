@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from flask import request
 from pydantic import BaseModel, ValidationError
+from sqlalchemy.exc import DataError
 from werkzeug.datastructures import FileStorage
 
 from shared.errors import CountersignError, InvalidInput
@@ -16,7 +17,7 @@ from shared.jobs.submit import Sent
 from shared.specs import TrainSpec, VerifySpec
 from shared.storage import pieces_of
 from shared.tables import Job
-from web.errors import invalid_fields
+from web.errors import invalid_fields, is_api
 from web.services import services
 
 S = TypeVar("S", bound=BaseModel)
@@ -46,7 +47,8 @@ def spec_from_form(kind: type[S]) -> S:
     fields = {
         name: value.strip()
         for name, value in request.form.items()
-        if name in kind.model_fields and name != "kind" and value.strip()
+        # A page's form has fields of its own; a program's misspelt one must not be ignored.
+        if name not in ("kind", "label") and (is_api() or name in kind.model_fields) and value.strip()
     }
     try:
         return kind.model_validate(fields)
@@ -72,7 +74,7 @@ def submit_from_request(kind: str, person_id: int) -> Job:
 
     try:
         return _submit(kind, person_id, keep)
-    except CountersignError:  # raised before the commit only, so nothing accepted can be deleted here
+    except (CountersignError, DataError):  # raised before the commit only, so nothing accepted can be deleted here
         for sent in stored:
             work.store.delete(sent.stored.key)
         raise

@@ -40,7 +40,7 @@ def get_job(session: Session, public_id: str) -> Job:
     Raises:
         NotFound: code ``job_unknown``.
     """
-    query = sa.select(Job).where(Job.public_id == public_id)
+    query = sa.select(Job).where(Job.public_id == public_id.replace("\0", "\ufffd"))  # PostgreSQL takes no NUL
     job = session.scalars(query.options(joinedload(Job.upload), joinedload(Job.model), joinedload(Job.person))).first()
     if job is None:
         raise NotFound("job_unknown", f"There is no job {public_id!r}.")

@@ -120,7 +120,7 @@ class Submissions:
             kind=spec.kind,
             spec=spec.model_dump(mode="json"),
             person_id=person_id,
-            label=label[:255],
+            label=_storable(label),
             created_at=utcnow(),
         )
         session.add(job)
@@ -132,13 +132,18 @@ def _model_for(session: Session, spec: VerifySpec) -> ModelVersion:
     return find_model(session, spec.model) if spec.model else default_model(session)
 
 
+def _storable(text: str) -> str:
+    """What the columns hold of a name that the sender chose; PostgreSQL takes no NUL."""
+    return text.replace("\0", "")[:255]
+
+
 def _add_upload(session: Session, sent: Sent) -> Upload:
     upload = Upload(
         public_id=sent.stored.key.partition("/")[2],
         blob=sent.stored.key,
         digest=sent.stored.digest,
         size=sent.stored.size,
-        filename=sent.filename[:255],
+        filename=_storable(sent.filename),
         created_at=utcnow(),
     )
     session.add(upload)

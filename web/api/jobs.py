@@ -17,6 +17,7 @@ from web.services import services
 from web.uploads import submit_from_request
 
 MAX_PAGE = 1000
+MAX_ORDINAL = 2**62
 
 
 def register(blueprint: Blueprint) -> None:
@@ -25,7 +26,7 @@ def register(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/jobs", view_func=list_jobs, methods=["GET"])
     blueprint.add_url_rule("/jobs/<job_id>", view_func=get_job)
     blueprint.add_url_rule("/jobs/<job_id>/results", view_func=results)
-    blueprint.add_url_rule("/jobs/<job_id>/results/<int:ordinal>", view_func=result)
+    blueprint.add_url_rule(f"/jobs/<job_id>/results/<int(max={MAX_ORDINAL}):ordinal>", view_func=result)
     blueprint.add_url_rule("/jobs/<job_id>/epochs", view_func=epochs)
     blueprint.add_url_rule("/jobs/<job_id>/cancel", view_func=cancel_job, methods=["POST"])
     blueprint.add_url_rule("/jobs/<job_id>/retry", view_func=retry_job, methods=["POST"])
@@ -139,6 +140,6 @@ def _number(name: str, most: int = 2**62) -> int | None:
     text = request.args.get(name)
     if text is None:
         return None
-    if not text.isascii() or not text.isdigit() or not 0 <= int(text[:19]) <= most:
+    if not text.isascii() or not text.isdigit() or len(text) > 19 or int(text) > most:
         raise InvalidInput("parameter_invalid", f"{name} must be a whole number, at most {most}.")
     return int(text)

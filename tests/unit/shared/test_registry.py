@@ -1,0 +1,102 @@
+from __future__ import annotations
+
+import pytest
+
+from shared import registry
+from shared.db import Database
+from shared.errors import InvalidInput, NotFound
+from shared.tables import ModelVersion
+from tests.factories import unbacked_model
+
+
+def find(database: Database, name: str) -> ModelVersion:
+    with database.read() as session:
+        return registry.find_model(session, name)
+
+
+def default(database: Database) -> str:
+    with database.read() as session:
+        return registry.default_model(session).label
+
+
+def delete(database: Database, name: str) -> None:
+    with database.write() as session:
+        registry.delete_model(session, registry.find_model(session, name))
+
+
+def test_versions_count_up_for_each_name(database: Database) -> None:
+    labels = [unbacked_model(database, name).label for name in ("a", "a", "b", "a")]
+    assert labels == ["a@1", "a@2", "b@1", "a@3"]
+
+
+def test_the_first_model_becomes_the_default_and_stays_it(database: Database) -> None:
+    for name in ("a", "a", "b"):
+        unbacked_model(database, name)
+    assert default(database) == "a@1"
+
+
+def test_a_model_is_made_default(database: Database) -> None:
+    unbacked_model(database, "a")
+    second = unbacked_model(database, "b")
+    for _ in range(2):
+        with database.write() as session:
+            registry.set_default(session, second)
+    assert default(database) == "b@1"
+    with database.read() as session:
+        assert [(m.label, d) for m, d in registry.list_models(session)] == [("b@1", True), ("a@1", False)]
+
+
+def test_names(database: Database) -> None:
+    for name in ("a", "a", "b"):
+        unbacked_model(database, name)
+    assert find(database, "a").label == "a@2"
+    assert find(database, "a@1").label == "a@1"
+    assert find(database, "default").label == "a@1"
+    assert find(database, "sha256:" + "ab" * 32).label == "a@1"
+    assert find(database, "sha256:abab").label == "a@1"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["c", "a@0", "a@3", "a@x", "a@-1", "a@" + "9" * 30, "a@²", "", "sha256:ff", "sha256:%", "a%", "A", "a\0"],
+)
+def test_unknown_names(database: Database, name: str) -> None:
+    unbacked_model(database, "a")
+    with pytest.raises(NotFound) as caught:
+        find(database, name)
+    assert caught.value.code == "model_unknown"
+    assert "The models are: a." in caught.value.message
+
+
+def test_no_models_at_all(database: Database) -> None:
+    with database.read() as session, pytest.raises(InvalidInput) as caught:
+        registry.default_model(session)
+    assert caught.value.code == "model_none"
+    with pytest.raises(NotFound, match="none yet"):
+        find(database, "a")
+
+
+def test_a_deleted_model_is_gone_but_its_row_is_kept(database: Database) -> None:
+    model = unbacked_model(database, "a")
+    delete(database, "a")
+    with pytest.raises(NotFound):
+        find(database, "a@1")
+    with database.read() as session:
+        assert registry.list_models(session) == []
+        assert session.get_one(ModelVersion, model.id).deleted_at is not None
+        with pytest.raises(InvalidInput):
+            registry.default_model(session)
+
+
+def test_a_deleted_version_number_is_not_given_again(database: Database) -> None:
+    unbacked_model(database, "a")
+    delete(database, "a")
+    assert unbacked_model(database, "a").label == "a@2"
+    assert default(database) == "a@2"
+
+
+def test_deleting_the_newest_leaves_the_one_before(database: Database) -> None:
+    for _ in range(2):
+        unbacked_model(database, "a")
+    delete(database, "a")
+    assert find(database, "a").label == "a@1"
