@@ -86,11 +86,16 @@ class Doorbell(Protocol):
     def ring(self, task: str, *ids: str, queue: str | None = None) -> bool: ...
 
 
+# A front end says at once that the queue is away; kombu would try again for six seconds.
+ONE_TRY = {"max_retries": 1, "interval_start": 0, "interval_step": 0, "interval_max": 0}
+
+
 class CeleryDoorbell:
-    """Rings through Celery."""
+    """Rings through Celery. ``app`` is to be the doorbell's own: a worker's must go on trying."""
 
     def __init__(self, app: Celery) -> None:
         self._app = app
+        app.conf.broker_transport_options = app.conf.broker_transport_options | ONE_TRY
 
     def check(self) -> None:
         """Make sure that the queue is there, before anything is written.
