@@ -12,15 +12,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import sqlalchemy as sa
 import torch
 from PIL import Image, ImageDraw
 
-from shared.db import Database
+from shared.db import Database, utcnow
 from shared.errors import Unavailable
+from shared.jobs.chunks import Claim, Scored
 from shared.registry import add_model
 from shared.specs import NETWORKS, Preprocessing
 from shared.storage import FolderStore, Stored
-from shared.tables import Job, ModelVersion
+from shared.tables import Chunk, Comparison, Job, JobState, ModelVersion, ReferenceSet, Region, Result, Upload
+from shared.tables.base import public_id
 from worker.ml.checkpoint import ModelMeta, digest, save_model
 from worker.ml.networks import build
 from worker.ml.synthesis import generate_writer
@@ -204,3 +207,84 @@ class Doorbells:
     @property
     def tasks(self) -> list[str]:
         return [task for task, _, _ in self.rung]
+
+
+def batch_job(
+    database: Database, model: ModelVersion, comparisons: int = 8, chunk: int = 4, state: str = JobState.QUEUED
+) -> Job:
+    """A verification that intake has taken in: each comparison of one image with the same single reference."""
+    with database.write() as session:
+        job = Job(
+            public_id=public_id("job"),
+            kind="verify",
+            spec={"kind": "verify"},
+            state=state,
+            model_id=model.id,
+            intake_done=True,
+            total=comparisons,
+            chunks_left=-(-comparisons // chunk),
+            created_at=utcnow(),
+        )
+        name = public_id("upload")
+        upload = Upload(
+            public_id=name, blob=f"uploads/{name}", digest="sha256:0", size=1, filename="x.zip", created_at=utcnow()
+        )
+        session.add_all([job, upload])
+        session.flush()
+        regions = [Region(upload_id=upload.id, name=f"{entry}#1", entry=entry) for entry in ("q.png", "r.png")]
+        session.add_all(regions)
+        session.flush()
+        references = ReferenceSet(job_id=job.id, members=str(regions[1].id))
+        session.add(references)
+        session.flush()
+        session.add_all(
+            Comparison(
+                job_id=job.id,
+                ordinal=number,
+                external_id=f"id-{number}",
+                line=number + 1,
+                questioned_id=regions[0].id,
+                reference_set_id=references.id,
+            )
+            for number in range(1, comparisons + 1)
+        )
+        session.add_all(
+            Chunk(job_id=job.id, first=first, last=min(first + chunk - 1, comparisons))
+            for first in range(1, comparisons + 1, chunk)
+        )
+    return job
+
+
+def scores(claim: Claim, verdict: str = "accept", distance: float = 0.5) -> Scored:
+    """Results for all comparisons of a claim, as scoring would bring them."""
+    return Scored(
+        results=[
+            {
+                "job_id": chunk.job_id,
+                "ordinal": ordinal,
+                "verdict": verdict,
+                "code": None,
+                "message": None,
+                "distance": distance,
+                "distances": [distance],
+                "nearest": 0,
+                "threshold": claim.model.threshold,
+                "model_id": claim.model.id,
+            }
+            for chunk in claim.chunks
+            for ordinal in range(chunk.first, chunk.last + 1)
+        ]
+    )
+
+
+def results_of(database: Database, job: Job) -> list[tuple[int, str, str | None]]:
+    """(ordinal, verdict, code) of all results of a job, in order."""
+    query = sa.select(Result.ordinal, Result.verdict, Result.code).where(Result.job_id == job.id)
+    with database.read() as session:
+        return [(row.ordinal, row.verdict, row.code) for row in session.execute(query.order_by(Result.ordinal))]
+
+
+def expire(database: Database, table: type[Job] | type[Chunk]) -> None:
+    """Let all leases of a table run out now, without waiting for it."""
+    with database.write() as session:
+        session.execute(sa.update(table).values(lease_until=1.0))
