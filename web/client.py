@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -14,6 +15,7 @@ import httpx
 from shared.errors import CountersignError, NotAuthorised, Unavailable
 
 TIMEOUT = httpx.Timeout(60.0, connect=5.0, write=None)
+KEEP_SECONDS = 1.0  # an idle connection is used again; gunicorn closes them after two
 POLL_SECONDS = (0.2, 2.0)  # first and longest pause between two looks at a job
 
 Document = dict[str, Any]
@@ -33,7 +35,8 @@ class Client:
 
     def __init__(self, url: str, key: str) -> None:
         headers = {"Authorization": f"Bearer {key}"}
-        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/api/v1", headers=headers, timeout=TIMEOUT)
+        limits = httpx.Limits(keepalive_expiry=KEEP_SECONDS)
+        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/api/v1", headers=headers, timeout=TIMEOUT, limits=limits)
 
     def __enter__(self) -> Client:
         return self
@@ -80,7 +83,8 @@ class Client:
 
     def results_csv(self, job_id: str, target: IO[bytes]) -> None:
         """Write all results as CSV into ``target``, as they arrive."""
-        with self._http.stream("GET", f"/jobs/{job_id}/results", params={"format": "csv"}) as response:
+        query = {"format": "csv"}
+        with self._told(), self._http.stream("GET", f"/jobs/{job_id}/results", params=query) as response:
             if response.is_error:
                 response.read()
                 raise _error(response)
@@ -88,17 +92,29 @@ class Client:
                 target.write(piece)
 
     def _call(self, method: str, path: str, **options: Any) -> Document:
-        try:
-            response = self._http.request(method, path, **options)
-        except httpx.TransportError as error:
-            url = self._http.base_url
-            raise Unavailable(
-                "server_unreachable", f"No answer from {url}: {error}. Is 'countersign up' running?"
-            ) from error
+        with self._told():
+            response = self._request(method, path, options)
         if response.is_error:
             raise _error(response)
         document: Document = response.json() if response.content else {}
         return document
+
+    def _request(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
+        try:
+            return self._http.request(method, path, **options)
+        except (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError):
+            if method != "GET":
+                raise
+            return self._http.request(method, path, **options)  # the server closed the connection as we used it again
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        try:
+            yield
+        except httpx.TransportError as error:
+            url = self._http.base_url
+            message = f"No answer from {url}: {error}. Is 'countersign up' running?"
+            raise Unavailable("server_unreachable", message) from error
 
 
 def _error(response: httpx.Response) -> ApiError:
