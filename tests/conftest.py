@@ -100,7 +100,17 @@ def postgresql_url(short_tmp: Path) -> Iterator[str]:
 @pytest.fixture
 def new_postgresql(postgresql_url: str) -> Iterator[Callable[[str], str]]:
     """Makes databases: called with the name of a template it gives the address of a new one."""
-    url, made = sa.make_url(postgresql_url), []
+    yield from _maker(postgresql_url)
+
+
+@pytest.fixture(scope="session")
+def session_postgresql(postgresql_url: str) -> Iterator[Callable[[str], str]]:
+    """The same, for databases that several tests share."""
+    yield from _maker(postgresql_url)
+
+
+def _maker(server: str) -> Iterator[Callable[[str], str]]:
+    url, made = sa.make_url(server), []
 
     def make(template: str) -> str:
         name = f"test_{next(_numbers)}"

