@@ -48,7 +48,7 @@ def write_genuine(plan: ActionPlan, rng: Generator) -> list[Strand]:
 
 def draw_forger(rng: Generator) -> Forger:
     """Draw somebody who forges: from hardly practised to good."""
-    skill = float(rng.beta(1.8, 1.8))
+    skill = float(rng.beta(1.7, 2.0))
     doubt = 1.25 - skill
     return Forger(
         skill=skill,
@@ -77,7 +77,7 @@ def write_forged(plan: ActionPlan, forger: Forger, rng: Generator) -> list[Stran
         forger.aspect * float(np.exp(rng.normal(0.0, 0.03))), forger.rise + rng.normal(0.0, np.radians(1.5)),
     )  # fmt: skip
     care = float(rng.uniform(0.2, 1.0))  # the careful draw, slow and shaky; the careless are fluent and off the shape
-    drift = _Drift(rng, 0.105 * plan.unit * doubt * (1.3 - 0.5 * care))
+    drift = _Drift(rng, 0.12 * plan.unit * doubt * (1.3 - 0.5 * care))
     strands: list[Strand] = []
     for strand in seen:
         line = _reproportioned(strand.points, plan, forger.loops)
@@ -166,7 +166,7 @@ def _tremble(strand: Strand, amplitude: float, rng: Generator) -> Strand:
     """Add an unsteady line of ``amplitude`` millimetres (standard deviation), strongest where the pen is slow."""
     if amplitude <= 0.0:
         return strand
-    way = np.concatenate(([0.0], np.cumsum(np.linalg.norm(np.diff(strand.points, axis=0), axis=1))))
+    way = np.concatenate(([0.0], np.cumsum(np.hypot(*np.diff(strand.points, axis=0).T))))
     waves = rng.uniform(1.3, 3.6, 3)  # millimetres: 8 to 12 Hz at the 10 to 40 mm/s of a careful line
     phases = rng.uniform(0.0, 2.0 * np.pi, (2, 3))
     strength = rng.uniform(0.4, 1.0, (2, 3))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-SAMPLES_A_STROKE = 14
+SAMPLES_A_STROKE = 12
 _REACH = 2.0  # standard deviations of log time that count as a stroke's duration, either side
 _ERF_GRID = np.linspace(-3.5, 3.5, 1401)
 _ERF = np.array([math.erf(value) for value in _ERF_GRID])
@@ -83,9 +83,9 @@ def trajectory(component: Component, overlap: float, lift: float = _REACH) -> St
     reach = lengths * share * np.sinc(turned / (2.0 * np.pi))
     angle = np.arctan2(chords[:, 1], chords[:, 0]) - bends / 2.0 + turned / 2.0
     points = component.origin + np.stack(((reach * np.cos(angle)).sum(1), (reach * np.sin(angle)).sum(1)), axis=1)
-    step = time[1] - time[0]
-    velocity = np.gradient(points, step, axis=0)
-    return Strand(points, np.hypot(velocity[:, 0], velocity[:, 1]))
+    steps = np.diff(points, axis=0)
+    speed = np.hypot(steps[:, 0], steps[:, 1]) / (time[1] - time[0])  # (T - 1,), between the samples
+    return Strand(points, np.concatenate((speed[:1], (speed[1:] + speed[:-1]) / 2.0, speed[-1:])))
 
 
 def retrace(points: Floats, turn: float, length: float) -> tuple[Floats, Floats]:
