@@ -101,8 +101,8 @@ class Stack:
         self.home = home
         self.environment = os.environ | QUICK | environment | {"COUNTERSIGN_HOME": str(home)}
         self.url = self.api_key = self.first_password = ""
+        self.password = ""  # the administrator's, at present
         self.largest_file: int | None = None  # bytes; what the kernel lets the stack's processes write
-        self._password = ""
         self._process: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Stack:
@@ -144,7 +144,7 @@ class Stack:
         kept = json.loads((self.home / "credentials.json").read_text())
         self.api_key = kept["api_key"]
         password = re.search(r"one-time password\s+(\S+)", text)
-        self.first_password = password[1] if password else ""
+        self.first_password = self.password = password[1] if password else ""
 
     def logs(self) -> str:
         """The ends of the children's logs, for a test that fails."""
@@ -188,11 +188,11 @@ class Stack:
     def signed_in(self) -> Iterator[httpx.Client]:
         """A browser without JavaScript in which the administrator is logged in; the first one changes the password."""
         with httpx.Client(base_url=self.url, follow_redirects=True) as browser:
-            self._post(browser, "/login", "/login", name="admin", password=self._password or self.first_password)
-            if not self._password:
+            self._post(browser, "/login", "/login", name="admin", password=self.password)
+            if self.password == self.first_password:
                 new = {"new_password": OWN_PASSWORD, "new_password_again": OWN_PASSWORD}
                 self._post(browser, "/account", "/account/password", old_password=self.first_password, **new)
-                self._password = OWN_PASSWORD
+                self.password = OWN_PASSWORD
             yield browser
 
     @staticmethod
