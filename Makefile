@@ -48,5 +48,5 @@ clean: ## remove what the targets made, but not var/ (your data)
 
 lock: ## resolve pyproject.toml again into the lock files (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --generate-hashes --no-emit-index-url --no-header --no-annotate pyproject.toml -o requirements.lock
-	uv pip compile --quiet --universal --python-version 3.11 --extra web --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements.lock pyproject.toml -o requirements-web.lock
-	uv pip compile --quiet --universal --python-version 3.11 --extra worker --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements.lock pyproject.toml -o requirements-worker.lock
+	uv pip compile --quiet --universal --python-version 3.11 --extra web --extra build --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements.lock pyproject.toml -o requirements-web.lock
+	uv pip compile --quiet --universal --python-version 3.11 --extra worker --extra build --generate-hashes --no-emit-index-url --no-header --no-annotate -c requirements.lock pyproject.toml -o requirements-worker.lock

@@ -10,25 +10,29 @@ from shared.errors import InvalidInput, NotFound
 from shared.tables import ModelAlias, ModelVersion
 
 DEFAULT = "default"
+SHORTEST_DIGEST = len("sha256:") + 8
 
 
 def find_model(session: Session, name: str) -> ModelVersion:
     """The model version that ``name`` means: ``name`` (its newest), ``name@version``, a digest, or an alias.
 
+    A digest may be cut short, to 8 digits at least, as long as it means one model version only.
+
     Raises:
         NotFound: code ``model_unknown``; the message lists the names there are.
+        InvalidInput: code ``model_ambiguous``.
     """
     name = name.replace("\0", "\ufffd")  # PostgreSQL takes no NUL, and no model has either in its name
     living = sa.select(ModelVersion).where(ModelVersion.deleted_at.is_(None))
     base, _, version = name.partition("@")
     if name.startswith("sha256:"):
-        query = living.where(ModelVersion.digest.startswith(name, autoescape=True)).order_by(ModelVersion.id)
+        model = _by_digest(session, living, name)
     elif version:
         number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else -1
-        query = living.where(ModelVersion.name == base, ModelVersion.version == number)
+        model = session.scalars(living.where(ModelVersion.name == base, ModelVersion.version == number)).first()
     else:
-        query = living.where(ModelVersion.name == base).order_by(ModelVersion.version.desc())
-    model = session.scalars(query.limit(1)).first() or _by_alias(session, name)
+        newest = living.where(ModelVersion.name == base).order_by(ModelVersion.version.desc()).limit(1)
+        model = session.scalars(newest).first() or _by_alias(session, name)
     if model is None:
         names = session.scalars(
             living.with_only_columns(ModelVersion.name).distinct().order_by(ModelVersion.name).limit(20)
@@ -36,6 +40,15 @@ def find_model(session: Session, name: str) -> ModelVersion:
         known = ", ".join(names) or "none yet; train one first"
         raise NotFound("model_unknown", f"There is no model called {name!r}. The models are: {known}.")
     return model
+
+
+def _by_digest(session: Session, living: sa.Select[tuple[ModelVersion]], digest: str) -> ModelVersion | None:
+    """The model of this digest, or of the only one that begins so; equal files registered twice are one model."""
+    query = living.where(ModelVersion.digest.startswith(digest, autoescape=True)).order_by(ModelVersion.id)
+    found = session.scalars(query).all()
+    if found and (len(digest) < SHORTEST_DIGEST or len({model.digest for model in found}) > 1):
+        raise InvalidInput("model_ambiguous", f"{digest!r} may mean several models. Write more digits of the digest.")
+    return found[0] if found else None
 
 
 def default_model(session: Session) -> ModelVersion:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,15 @@ NETWORKS = {
 
 NetworkName = Literal["compact", "seed"]
 OptimiserName = Literal["adam", "adamw", "rmsprop", "sgd"]
-ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$")]
+
+
+def _not_an_alias(name: str) -> str:
+    if name == "default":
+        raise ValueError("'default' is the name of a role; choose another")
+    return name
+
+
+ModelName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9._-]{0,62}$"), AfterValidator(_not_an_alias)]
 
 
 class Spec(BaseModel):

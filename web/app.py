@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import secrets
 import tempfile
+from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import IO
@@ -17,7 +18,7 @@ from shared.db import Database
 from shared.queue import CeleryDoorbell, Doorbell, make_celery
 from shared.storage import open_store
 from web import api, errors, pages
-from web.services import EXTENSION, Services
+from web.services import EXTENSION, Services, limit_body
 
 CONTENT_SECURITY_POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
@@ -53,6 +54,7 @@ def create_app(settings: Settings | None = None, doorbell: Doorbell | None = Non
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     CSRFProtect(app)
     errors.register(app)
+    app.before_request(limit_body)
     app.register_blueprint(api.blueprint)
     app.register_blueprint(pages.blueprint)
     api.register_health(app)
@@ -81,14 +83,15 @@ def _request_class(settings: Settings) -> type[Request]:
 def _kept_secret(home: Path) -> str:
     """The session secret of the embedded stack, made on the first start and kept in ``home``."""
     path = home / "secret_key"
-    home.mkdir(parents=True, exist_ok=True)
-    try:
-        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    except FileExistsError:
-        return path.read_text()
-    with os.fdopen(handle, "w") as file:
-        file.write(secret := secrets.token_hex(32))
-    return secret
+    if not path.exists():
+        home.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=home)  # readable by its owner only
+        with os.fdopen(handle, "w") as file:
+            file.write(secrets.token_hex(32))
+        with suppress(FileExistsError):
+            os.link(name, path)  # whole or not at all, and the first of several processes wins
+        Path(name).unlink()
+    return path.read_text()
 
 
 def _harden(response: Response) -> Response:

@@ -16,6 +16,7 @@ from shared.errors import CountersignError, NotAuthorised, Unavailable
 
 TIMEOUT = httpx.Timeout(60.0, connect=5.0, write=None)
 KEEP_SECONDS = 1.0  # an idle connection is used again; gunicorn closes them after two
+SUBMIT_TIMEOUT = httpx.Timeout(None, connect=5.0)
 POLL_SECONDS = (0.2, 2.0)  # first and longest pause between two looks at a job
 
 Document = dict[str, Any]
@@ -48,7 +49,8 @@ class Client:
 
     def submit(self, kind: str, fields: dict[str, str], files: Files) -> Document:
         """Queue a job. ``files`` are (field, (name, stream, media type)); streams are sent as they are read."""
-        return self._call("POST", "/jobs", params={"kind": kind}, data=fields, files=files)
+        # No limit on the wait: after the last byte of a large upload the server still stores and checks it.
+        return self._call("POST", "/jobs", params={"kind": kind}, data=fields, files=files, timeout=SUBMIT_TIMEOUT)
 
     def job(self, job_id: str) -> Document:
         return self._call("GET", f"/jobs/{job_id}")
@@ -133,7 +135,8 @@ def find_server(url: str | None, key: str | None, home: Path) -> tuple[str, str]
     """
     path = home / "credentials.json"
     kept: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-    url, key = url or kept.get("url"), key or kept.get("api_key")
+    if url is None or url == kept.get("url"):  # the key of the local stack is for the local stack only
+        url, key = kept.get("url"), key or kept.get("api_key")
     if not url or not key:
         raise NotAuthorised(
             "key_missing",

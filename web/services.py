@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from flask import current_app
+from flask import current_app, request
 
 from shared.config import Settings
 from shared.db import Database
@@ -14,6 +14,8 @@ from shared.queue import Doorbell
 from shared.storage import BlobStore
 
 EXTENSION = "countersign"
+TAKES_FILES = {"pages.verify", "pages.train", "api.submit_job"}  # endpoints; all others read small forms only
+SMALL_FORM = 64 * 1024  # bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,3 +35,9 @@ class Services:
 def services() -> Services:
     """Those of the application that serves this request."""
     return cast("Services", current_app.extensions[EXTENSION])
+
+
+def limit_body() -> None:
+    """Refuse a large body where none is expected, before it is read: nobody fills the disk through a login form."""
+    if request.endpoint not in TAKES_FILES:
+        request.max_content_length = SMALL_FORM

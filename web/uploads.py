@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import PurePath
 from typing import TypeVar
 
+import sqlalchemy as sa
 from flask import request
 from pydantic import BaseModel, ValidationError
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import FileStorage
 
-from shared.errors import CountersignError, InvalidInput
+from shared.errors import InvalidInput
 from shared.jobs.submit import Sent
 from shared.specs import TrainSpec, VerifySpec
 from shared.storage import pieces_of
-from shared.tables import Job
+from shared.tables import Job, Upload
 from web.errors import invalid_fields, is_api
 from web.services import services
 
@@ -74,10 +76,17 @@ def submit_from_request(kind: str, person_id: int) -> Job:
 
     try:
         return _submit(kind, person_id, keep)
-    except (CountersignError, DataError):  # raised before the commit only, so nothing accepted can be deleted here
+    except Exception:
         for sent in stored:
-            work.store.delete(sent.stored.key)
+            _drop_unless_accepted(sent)
         raise
+
+
+def _drop_unless_accepted(sent: Sent) -> None:
+    """A refused request leaves nothing behind; while the database cannot say which it was, the file is kept."""
+    with suppress(SQLAlchemyError), services().database.read() as session:
+        if session.scalars(sa.select(Upload.id).where(Upload.blob == sent.stored.key)).first() is None:
+            services().store.delete(sent.stored.key)
 
 
 def _submit(kind: str, person_id: int, keep: Callable[[FileStorage], Sent]) -> Job:

@@ -15,7 +15,8 @@ from shared.queue import CeleryDoorbell, Doorbell, make_celery
 from shared.storage import BlobStore, open_store
 
 # Made before Celery forks its children, so that the parent's shutdown signal is seen in them.
-_draining = multiprocessing.get_context("fork").Event()
+# A bare byte, no lock: a child that is killed while it looks must not leave one held.
+_draining = multiprocessing.RawValue("b", 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Context:
 
 def start_draining() -> None:
     """Ask all tasks of this worker to hand back what they can."""
-    _draining.set()
+    _draining.value = 1
 
 
 @lru_cache(maxsize=1)
@@ -45,5 +46,5 @@ def process_context() -> Context:
         store=open_store(settings.storage_url),
         doorbell=CeleryDoorbell(make_celery(settings)),
         owner=f"{socket.gethostname()}:{os.getpid()}",
-        draining=_draining.is_set,
+        draining=lambda: bool(_draining.value),
     )

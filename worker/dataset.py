@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Lock
@@ -16,10 +15,12 @@ from numpy.typing import NDArray
 from shared.archives import Archive
 from shared.errors import CountersignError, TrainingFailed, UnusableImage
 from shared.specs import Preprocessing
+from worker.ahead import ahead
 from worker.ml.images import ImageLimits, decode, pixel_digest, prepare
 from worker.ml.layouts import Layout, Sample, detect
 
 PREPARE_THREADS = 2
+AHEAD = 256  # images prepared before they are asked for
 SKIPPED_SHOWN = 50
 TELL_SECONDS = 0.5
 
@@ -58,8 +59,8 @@ def read_dataset(
     kept: list[tuple[Sample, str]] = []
     skipped: list[dict[str, str]] = []
     told = 0.0
-    with ThreadPoolExecutor(PREPARE_THREADS) as pool:
-        for done, (sample, outcome) in enumerate(pool.map(reader, samples), 1):
+    with ahead(reader, samples, PREPARE_THREADS, AHEAD) as prepared:
+        for done, (sample, outcome) in enumerate(prepared, 1):
             if isinstance(outcome, CountersignError):
                 skipped.append({"entry": sample.entry, "code": outcome.code, "reason": outcome.message})
             else:

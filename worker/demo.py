@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Hashable
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import IO
 import click
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -30,6 +32,7 @@ WRITERS, TRAINED = 60, 40
 GENUINE, FORGED = 12, 12  # signatures of each writer
 PAIRS = 35  # of each kind, genuine-genuine and genuine-forgery, for each writer verified
 START_SECONDS = 90
+MARKER = ".countersign-demo"
 PAPER = ("background_median", "darkest_pixel", "mean_ink", "otsu_threshold", "stroke_width")
 
 console = Console(stderr=True)
@@ -61,11 +64,12 @@ class Demo:
 def demo(home: Path, epochs: int) -> None:
     """Generate signatures, train a model, verify a batch, print the figures; everything is stopped at the end.
 
-    HOME is emptied first.
+    HOME is emptied first, if it is of an earlier demo.
     """
     started = time.monotonic()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the stack is stopped then too
     plan = Demo(home.resolve(), epochs)
-    shutil.rmtree(plan.home, ignore_errors=True)
+    _empty(plan.home)
     make_signatures(plan)
     write_manifest(plan.batch)
     with _Stack(plan.home / "stack") as stack:
@@ -75,6 +79,16 @@ def demo(home: Path, epochs: int) -> None:
     _show(plan, seconds)
     console.print(f"Done in {time.monotonic() - started:.0f} s. The answers are in {_short(plan.results)}.")
     console.print("Next: 'make run' starts the same stack to work with, pages included.")
+
+
+def _empty(home: Path) -> None:
+    """Make ``home`` an empty folder of the demo's; what is not of the demo's making is left alone."""
+    marker = home / MARKER
+    if home.exists() and any(home.iterdir()) and not marker.exists():
+        raise click.ClickException(f"{home} is not empty, and not of an earlier demo. Name another folder with --home.")
+    shutil.rmtree(home, ignore_errors=True)
+    home.mkdir(parents=True)
+    marker.touch()
 
 
 def make_signatures(plan: Demo) -> None:
@@ -214,11 +228,15 @@ def _show(plan: Demo, seconds: float) -> None:
 
 def _floor(batch: Path) -> dict[str, float]:
     """What paper, pen and scanner alone would tell (0.5: nothing), on the batch's own images."""
-    samples = [
-        (path.parts[-3], path.parts[-2] == "forged", cv2.imread(str(path), cv2.IMREAD_GRAYSCALE))
+    samples: list[tuple[Hashable, bool, NDArray[np.uint8]]] = [
+        (
+            path.parts[-3],
+            path.parts[-2] == "forged",
+            np.asarray(cv2.imread(str(path), cv2.IMREAD_GRAYSCALE), dtype=np.uint8),
+        )
         for path in sorted(batch.rglob("*.png"))
     ]
-    table = shortcut_table([(writer, forged, image) for writer, forged, image in samples if image is not None])
+    table = shortcut_table(samples)
     return {name: table[name] for name in PAPER}
 
 

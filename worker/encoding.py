@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import CountersignError, Fault
+from shared.errors import CountersignError, Fault, UnusableImage
 from shared.jobs.chunks import RegionSource, Scored, Work, load_embeddings, region_values
 from shared.specs import Preprocessing
+from worker.ahead import ahead
 from worker.context import Context
 from worker.ml.embedder import Embedder
 from worker.ml.images import pixel_digest, prepare
@@ -34,6 +34,7 @@ class Prepared:
     shape: tuple[int, int] = (0, 0)
     canvas: NDArray[np.uint8] | None = None
     fault: Fault | None = None
+    lasting: bool = True
 
 
 @dataclass(slots=True)
@@ -62,8 +63,14 @@ def encode(
         for region_id, source in work.sources.items()
         if region_id not in encoded.faults and encoded.digests.get(region_id) not in encoded.vectors
     ]
-    with RegionReader(context.settings, context.store) as reader, ThreadPoolExecutor(PREPARE_THREADS) as pool:
-        prepared = _ahead(pool, lambda source: _prepare(reader, source, embedder.preprocessing), missing)
+
+    def prepare_one(source: RegionSource) -> Prepared:
+        return _prepare(reader, source, embedder.preprocessing)
+
+    with (
+        RegionReader(context.settings, context.store) as reader,
+        ahead(prepare_one, missing, PREPARE_THREADS, AHEAD) as prepared,
+    ):
         while batch := list(islice(prepared, BATCH)):
             fresh = _take_prepared(batch, encoded, scored)
             encoded.vectors |= _stored(context, model_id, set(fresh))  # known from another upload
@@ -90,31 +97,15 @@ def _stored(context: Context, model_id: int, digests: set[str]) -> dict[str, Flo
     return {digest: np.frombuffer(vector, dtype="<f4") for digest, vector in stored.items()}
 
 
-def _ahead(
-    pool: ThreadPoolExecutor, prepare_one: Callable[[RegionSource], Prepared], sources: Iterable[RegionSource]
-) -> Iterator[Prepared]:
-    """``pool.map`` with a bounded look-ahead, so that memory stays flat."""
-    iterator = iter(sources)
-    waiting: list[Future[Prepared]] = [pool.submit(prepare_one, source) for source in islice(iterator, AHEAD)]
-    waiting.reverse()
-    try:
-        while waiting:
-            done = waiting.pop().result()
-            for source in islice(iterator, 1):
-                waiting.insert(0, pool.submit(prepare_one, source))
-            yield done
-    finally:
-        for future in waiting:
-            future.cancel()
-
-
 def _prepare(reader: RegionReader, source: RegionSource, preprocessing: Preprocessing) -> Prepared:
     region_id = source.region.id
     try:
         pixels = reader.pixels(source)
         canvas = prepare(pixels, preprocessing)
     except CountersignError as error:
-        return Prepared(region_id, fault=Fault(error.code, error.message))
+        # Only what is wrong with the image itself is remembered; a file that is away may be back at a retry.
+        lasting = isinstance(error, UnusableImage)
+        return Prepared(region_id, fault=Fault(error.code, error.message), lasting=lasting)
     return Prepared(region_id, pixel_digest(pixels), (pixels.shape[0], pixels.shape[1]), canvas)
 
 
@@ -124,7 +115,8 @@ def _take_prepared(batch: list[Prepared], encoded: Encoded, scored: Scored) -> d
     for item in batch:
         if item.fault:
             encoded.faults[item.region_id] = item.fault
-            scored.regions.append(region_values(item.region_id, code=item.fault.code, message=item.fault.message))
+            if item.lasting:
+                scored.regions.append(region_values(item.region_id, code=item.fault.code, message=item.fault.message))
             continue
         if item.digest is None or item.canvas is None:
             raise TypeError("a prepared region without a fault has a digest and a canvas")

@@ -96,7 +96,9 @@ class _Intake:
         """Write one group of rows in one transaction; False when the job should stop."""
         checked = [self._check_images(row) for row in rows]
         with self._context.database.write() as session:
-            if must_stop(session, self._claim):
+            # First of all: it locks the job's row and checks the fence, so that a worker whose lease ran out on the
+            # way here writes nothing.
+            if must_stop(session, self._claim) or not tell(session, self._claim, phase="reading the manifest"):
                 return False
             checked = self._refuse_repeated_ids(session, first, checked)
             region_ids = self._add_regions(session, checked)
@@ -104,8 +106,7 @@ class _Intake:
             self._add_comparisons(session, first, checked, region_ids, set_ids)
             chunks = self._add_chunks(session, first, len(rows))
             last = first + len(rows) - 1
-            columns = {"total": last, "phase": "reading the manifest", "chunks_left": Job.chunks_left + chunks}
-            return tell(session, self._claim, **columns)
+            return tell(session, self._claim, total=last, chunks_left=Job.chunks_left + chunks)
 
     def _check_images(self, row: Row) -> Row:
         """``row``, or the row with a fault where an image that it names is not in the archive."""
@@ -160,6 +161,7 @@ class _Intake:
             "packed_size": entry.packed_size,
             "size": entry.size,
             "method": entry.method,
+            "crc": entry.crc,
             "page": ref.page,
             "box": ref.box_text,
         }

@@ -4,11 +4,20 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import torch
+
+from shared.config import Settings
 from shared.errors import NotFound
 from shared.storage import BlobStore
 from shared.tables import ModelVersion
 from worker.ml.checkpoint import digest, load_model
 from worker.ml.embedder import Embedder
+
+
+def limit_threads(settings: Settings) -> None:
+    """Have torch use as many threads as the settings allow one worker."""
+    if settings.torch_threads:
+        torch.set_num_threads(settings.torch_threads)
 
 
 class ModelCache:

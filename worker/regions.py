@@ -58,8 +58,18 @@ class RegionReader:
                         "entry_too_large", f"{region.entry} is over {self._settings.max_entry:,} bytes."
                     )
                 return data
-            entry = Entry(region.entry, region.offset, region.packed_size or 0, region.size or 0, region.method or 0)
-            return read_entry(file, entry, self._settings.max_entry)
+            return read_entry(file, _entry(region, region.offset), self._settings.max_entry)
+
+
+def _entry(region: Region, offset: int) -> Entry:
+    return Entry(
+        name=region.entry,
+        offset=offset,
+        packed_size=region.packed_size or 0,
+        size=region.size or 0,
+        method=region.method or 0,
+        crc=region.crc or 0,
+    )
 
 
 def _box(region: Region) -> tuple[int, int, int, int] | None:

@@ -15,6 +15,8 @@ MAX_SIDE = 1600  # pixels; more than any screen shows side by side
 
 def render_view(context: Context, region_id: int, view: str) -> None:
     """Store the view of a region: ``sent``, or the canvas of the network named; none of what cannot be decoded."""
+    if context.store.exists(view_key(region_id, view)):
+        return  # asked for twice
     with context.database.read() as session:
         source = load_sources(session, {region_id}).get(region_id)
     if source is None or (view != SENT and view not in NETWORKS):

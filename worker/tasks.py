@@ -11,6 +11,8 @@ from shared.jobs.sweep import requeue_stalled
 from shared.queue import TaskNames
 from worker.context import process_context
 
+VIEW_SECONDS = 30  # after which the process that draws a view is ended
+
 
 def intake(job: str) -> None:
     """Read a batch's manifest into rows and chunks."""
@@ -56,4 +58,5 @@ def register(app: Celery) -> None:
         TaskNames.SWEEP: sweep,
     }
     for name, task in tasks.items():
-        app.task(name=name)(task)
+        # A view has its limit here; longer work is watched by its heartbeat.
+        app.task(name=name, time_limit=VIEW_SECONDS if name == TaskNames.RENDER else None)(task)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import tempfile
 import time
+from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
@@ -37,7 +38,9 @@ from worker.ml.checkpoint import ModelMeta, digest, save_model
 from worker.ml.fit import EpochRow, FitResult, Stopped, fit
 from worker.ml.images import ImageLimits
 from worker.ml.sampling import Labels, Split, refuse_leak, split_writers
+from worker.models import limit_threads
 
+PATIENCE_SECONDS = 1800.0  # without a batch done: the validation of very many writers is one step
 ASK_SECONDS = 1.0  # between two looks at whether the job was cancelled
 
 
@@ -47,8 +50,10 @@ def train_job(context: Context, job_id: str) -> None:
     claim = claim_job(context.database, job_id, context.owner, lease)
     if claim is None:
         return
-    with Heartbeat(lambda: renew_job(context.database, claim, lease), lease), job_edge(context, claim):
-        training = _Training(context, claim, job_id)
+    limit_threads(context.settings)
+    heartbeat = Heartbeat(lambda: renew_job(context.database, claim, lease), lease, PATIENCE_SECONDS)
+    with heartbeat, job_edge(context, claim):
+        training = _Training(context, claim, job_id, heartbeat.progress)
         try:
             training.run()
         except Stopped:
@@ -58,8 +63,9 @@ def train_job(context: Context, job_id: str) -> None:
 class _Training:
     """One training job while this worker holds it."""
 
-    def __init__(self, context: Context, claim: JobClaim, job_id: str) -> None:
+    def __init__(self, context: Context, claim: JobClaim, job_id: str, progress: Callable[[], None]) -> None:
         self._context = context
+        self._progress = progress
         self._claim = claim
         self._checkpoint_key = f"checkpoints/{job_id}"
         self._asked = 0.0
@@ -118,6 +124,7 @@ class _Training:
             tell(session, self._claim, **values)
 
     def _should_stop(self) -> bool:
+        self._progress()
         if self._context.draining():
             return True
         if time.monotonic() - self._asked < ASK_SECONDS:
@@ -168,6 +175,7 @@ class _Training:
             report = data.summary | summary["validation"] | {"model": model.label, "threshold": result.threshold}
             if not succeed_job(session, self._claim, model_id=model.id, report=report):
                 session.rollback()
+                return  # the lease was lost: job and checkpoint are another worker's
         self._context.store.delete(self._checkpoint_key)
 
     def _summary(self, data: Dataset, split: Split[str], result: FitResult) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from shared.jobs.chunks import (
     claim_chunks,
     load_work,
     record,
+    region_values,
     release_chunks,
     renew_chunks,
     split_chunk,
@@ -29,11 +30,11 @@ from shared.jobs.chunks import (
 from shared.jobs.lifecycle import fail_job
 from shared.tables import Job, JobState, ModelVersion, Verdict
 from worker.context import Context
-from worker.edge import ENVIRONMENT
+from worker.edge import ENVIRONMENT, PAUSE_SECONDS, trouble
 from worker.encoding import Encoded, Interrupted, encode
 from worker.heartbeat import Heartbeat
 from worker.ml.compare import set_distances
-from worker.models import ModelCache
+from worker.models import ModelCache, limit_threads
 
 log = logging.getLogger(__name__)
 
@@ -42,10 +43,7 @@ CANCEL_CHECK_SECONDS = 2.0
 
 @lru_cache(maxsize=1)
 def _models(context: Context) -> ModelCache:
-    if context.settings.torch_threads:
-        import torch  # only here: to count threads is all that this module needs of it
-
-        torch.set_num_threads(context.settings.torch_threads)
+    limit_threads(context.settings)
     return ModelCache(context.store)
 
 
@@ -56,16 +54,19 @@ def score_waiting(context: Context) -> None:
         claim = claim_chunks(context.database, context.owner, settings.lease_seconds, settings.claim_rows)
         if claim is None:
             return
-        with Heartbeat(lambda: renew_chunks(context.database, claim, settings.lease_seconds), settings.lease_seconds):  # noqa: B023 (the thread ends with the block)
+        renew = partial(renew_chunks, context.database, claim, settings.lease_seconds)
+        with Heartbeat(renew, settings.lease_seconds) as heartbeat:
             try:
-                score_claim(context, _models(context), claim)
-            except ENVIRONMENT:
+                score_claim(context, _models(context), claim, heartbeat.progress)
+            except ENVIRONMENT as error:
                 with suppress(SQLAlchemyError):
-                    release_chunks(context.database, claim)
+                    release_chunks(context.database, claim, PAUSE_SECONDS, trouble(error))
                 raise
 
 
-def score_claim(context: Context, models: ModelCache, claim: Claim) -> None:
+def score_claim(
+    context: Context, models: ModelCache, claim: Claim, progress: Callable[[], None] = lambda: None
+) -> None:
     """Score one claim and record it; a claim that must stop is handed back, its new embeddings kept."""
     claim = Claim(claim.model, tuple(chunk for chunk in claim.chunks if not _set_aside(context, claim.model, chunk)))
     try:
@@ -79,7 +80,7 @@ def score_claim(context: Context, models: ModelCache, claim: Claim) -> None:
         work = load_work(session, claim)
     scored = Scored()
     try:
-        encoded = encode(context, claim.model.id, embedder, work, scored, _stop_check(context, claim))
+        encoded = encode(context, claim.model.id, embedder, work, scored, _stop_check(context, claim, progress))
     except Interrupted:
         record(context.database, Claim(claim.model, ()), scored)
         release_chunks(context.database, claim)
@@ -101,17 +102,24 @@ def _set_aside(context: Context, model: ModelVersion, chunk: ChunkClaim) -> bool
     claim = Claim(model, (chunk,))
     with context.database.read() as session:
         work = load_work(session, claim)
-    record(context.database, claim, Scored(results=[_unscorable(pending, model, fault) for pending in work.pending]))
+    regions = [
+        region_values(region_id, code=fault.code, message=fault.message)
+        for region_id, source in work.sources.items()
+        if source.region.digest is None and not source.region.code  # those that were decoded once are sound
+    ]
+    results = [_unscorable(pending, model, fault) for pending in work.pending]
+    record(context.database, claim, Scored(results=results, regions=regions))
     return True
 
 
-def _stop_check(context: Context, claim: Claim) -> Callable[[], None]:
+def _stop_check(context: Context, claim: Claim, progress: Callable[[], None]) -> Callable[[], None]:
     job_ids = {chunk.job_id for chunk in claim.chunks}
     wanted = sa.select(sa.func.count()).where(Job.id.in_(job_ids), Job.state == JobState.RUNNING)
     last = time.monotonic()
 
     def check() -> None:
         nonlocal last
+        progress()
         if context.draining():
             raise Interrupted
         if time.monotonic() - last > CANCEL_CHECK_SECONDS:

@@ -25,6 +25,7 @@ from shared.tables import (
 from shared.tables.images import Upload
 from shared.tables.jobs import ChunkState
 
+WAITING = "waiting: "  # begins the phase of a job that the host cannot serve at the moment
 REGION_COLUMNS = ("digest", "height", "width", "code", "message")  # what decoding a region finds out
 
 
@@ -89,39 +90,51 @@ def region_values(region_id: int, **found: Any) -> dict[str, Any]:
 
 
 _OPEN = (
-    Chunk.state != ChunkState.DONE,
+    Chunk.state.in_((ChunkState.WAITING, ChunkState.CLAIMED)),
     Chunk.lease_until < epoch_now(),
     Job.state.in_((JobState.QUEUED, JobState.RUNNING)),
 )
 
 
 def claim_chunks(database: Database, owner: str, lease: float, most_rows: int) -> Claim | None:
-    """Take waiting or abandoned chunks, small jobs first, all of one model version; None when there are none."""
-    with database.write() as session:
-        first = session.execute(
-            sa.select(Chunk.id, Job.model_id).join(Job).where(*_OPEN).order_by(Chunk.priority, Chunk.id).limit(1)
-        ).first()
-        if first is None:
-            return None
-        candidates = session.execute(
-            sa.select(Chunk)
-            .join(Job)
-            .where(*_OPEN, Job.model_id == first.model_id)
-            .order_by(Chunk.priority, Chunk.id)
-            .limit(max(1, most_rows))
-            .with_for_update(of=Chunk, skip_locked=True)
-        )
-        taken: list[ChunkClaim] = []
-        rows = 0
-        for chunk in candidates.scalars():
-            if taken and rows + chunk.last - chunk.first + 1 > most_rows:
-                break
+    """Take waiting or abandoned chunks, small jobs first, all of one model version; None when there are none.
+
+    A chunk that was tried before may be the one that kills its worker: it is claimed alone, so that no other is
+    blamed for it.
+    """
+    while True:
+        with database.write() as session:
+            candidates = _candidates(session, most_rows)
+            if not candidates:
+                return None
+            fresh = [candidate for candidate in candidates if candidate.tries == 1]
+            wanted = candidates[:1] if candidates[0].tries > 1 else fresh
+            # No row is locked before this: another worker may have been quicker, and then the next are tried.
+            held = tuple(claim for claim in sorted(wanted, key=_order) if _take(session, claim, owner, lease))
+            if held:
+                _start_jobs(session, {claim.job_id for claim in held})
+                model_id = session.scalars(sa.select(Job.model_id).where(Job.id == held[0].job_id)).one()
+                return Claim(session.get_one(ModelVersion, model_id), held)
+
+
+def _candidates(session: Session, most_rows: int) -> list[ChunkClaim]:
+    """Open chunks of the first one's model version, as many as hold ``most_rows`` rows, at least one."""
+    query = sa.select(Chunk, Job.model_id).join(Job).where(*_OPEN).order_by(Chunk.priority, Chunk.id)
+    found: list[ChunkClaim] = []
+    rows, wanted_model = 0, None
+    for chunk, model_id in session.execute(query.limit(max(1, most_rows))):
+        wanted_model = wanted_model or model_id
+        if found and rows + chunk.last - chunk.first + 1 > most_rows:
+            break
+        if model_id == wanted_model:
             rows += chunk.last - chunk.first + 1
-            taken.append(ChunkClaim(chunk.id, chunk.job_id, chunk.first, chunk.last, chunk.fence + 1, chunk.tries + 1))
-        held = tuple(claim for claim in taken if _take(session, claim, owner, lease))
-        _start_jobs(session, {claim.job_id for claim in held})
-        model = session.get_one(ModelVersion, first.model_id)
-    return Claim(model, held) if held else None
+            found.append(ChunkClaim(chunk.id, chunk.job_id, chunk.first, chunk.last, chunk.fence + 1, chunk.tries + 1))
+    return found
+
+
+def _order(claim: ChunkClaim) -> tuple[int, int]:
+    """The one order in which all workers lock chunks and their jobs."""
+    return claim.job_id, claim.id
 
 
 def _take(session: Session, claim: ChunkClaim, owner: str, lease: float) -> bool:
@@ -158,16 +171,22 @@ def renew_chunks(database: Database, claim: Claim, lease: float) -> None:
             session.execute(sa.update(Chunk).where(*_held(chunk)).values(lease_until=epoch_now() + lease))
 
 
-def release_chunks(database: Database, claim: Claim) -> None:
-    """Hand a claim back at once; it does not count as a try."""
+def release_chunks(database: Database, claim: Claim, pause: float = 0.0, reason: str = "") -> None:
+    """Hand a claim back; it does not count as a try.
+
+    With ``pause`` nobody takes it up for as many seconds, and the jobs say ``reason`` to those who look.
+    """
     with database.write() as session:
         for chunk in claim.chunks:
             session.execute(
                 sa.update(Chunk)
                 .where(*_held(chunk))
-                .values(state=ChunkState.WAITING, lease_until=0.0, owner=None, tries=chunk.tries - 1)
+                .values(state=ChunkState.WAITING, lease_until=epoch_now() + pause, owner=None, tries=chunk.tries - 1)
             )
-        for job_id in {chunk.job_id for chunk in claim.chunks}:
+        for job_id in sorted({chunk.job_id for chunk in claim.chunks}):
+            session.execute(sa.update(Job).where(Job.id == job_id).values(rung_at=0.0))
+            if reason:
+                session.execute(sa.update(Job).where(Job.id == job_id).values(phase=f"{WAITING}{reason}"[:80]))
             settle_cancel(session, job_id)
 
 
@@ -182,7 +201,8 @@ def split_chunk(database: Database, chunk: ChunkClaim, tries: int) -> bool:
     with database.write() as session:
         if not session.connection().execute(first_half).rowcount:
             return False
-        session.add(Chunk(job_id=chunk.job_id, first=middle + 1, last=chunk.last, tries=tries))
+        priority = session.get_one(Chunk, chunk.id).priority
+        session.add(Chunk(job_id=chunk.job_id, first=middle + 1, last=chunk.last, tries=tries, priority=priority))
         session.execute(sa.update(Job).where(Job.id == chunk.job_id).values(chunks_left=Job.chunks_left + 1))
     return True
 
@@ -238,8 +258,8 @@ def record(database: Database, claim: Claim, scored: Scored) -> int:
     recorded = 0
     with database.write() as session:
         _update_regions(session, scored.regions)
-        insert_ignore(session, Embedding, scored.embeddings)
-        for chunk in sorted(claim.chunks, key=lambda chunk: chunk.job_id):  # one order of locks for all workers
+        insert_ignore(session, Embedding, sorted(scored.embeddings, key=lambda row: str(row["digest"])))
+        for chunk in claim.chunks:
             rows = [r for r in by_job.get(chunk.job_id, ()) if chunk.first <= r["ordinal"] <= chunk.last]
             recorded += _record_chunk(session, chunk, rows)
     return recorded
@@ -249,7 +269,7 @@ def _update_regions(session: Session, regions: list[dict[str, Any]]) -> None:
     if regions:
         columns: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in REGION_COLUMNS}
         statement = sa.update(Region).where(Region.id == sa.bindparam("region_id")).values(columns)
-        ordered = sorted(regions, key=lambda region: region["region_id"])  # one order of locks, as above
+        ordered = sorted(regions, key=lambda region: region["region_id"])  # one order of locks for all workers
         session.connection().execute(statement, ordered)
 
 
@@ -268,9 +288,10 @@ def count_results(session: Session, job_id: int, rows: list[dict[str, Any]], chu
     """Add results to the job's counters, in the transaction that inserts them."""
     counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in Verdict}
     columns = {verdict.value: getattr(Job, verdict.value) + count for verdict, count in counts.items()}
+    phase = sa.case((Job.phase.startswith(WAITING), ""), else_=Job.phase)  # it waits no longer
     session.execute(
         sa.update(Job)
         .where(Job.id == job_id)
-        .values(done=Job.done + len(rows), chunks_left=Job.chunks_left - chunks_done, **columns)
+        .values(done=Job.done + len(rows), chunks_left=Job.chunks_left - chunks_done, phase=phase, **columns)
         .execution_options(synchronize_session=False)
     )

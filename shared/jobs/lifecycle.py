@@ -1,4 +1,4 @@
-"""How a job moves between its states. Every move is one UPDATE that names the states it may start from."""
+"""How a job moves between its states: by a guarded UPDATE that names the states it may start from."""
 
 from __future__ import annotations
 
@@ -70,13 +70,11 @@ def renew_job(database: Database, claim: JobClaim, lease: float) -> bool:
         return _changed(session, sa.update(Job).where(*_held(claim)).values(lease_until=epoch_now() + lease))
 
 
-def release_job(database: Database, claim: JobClaim) -> None:
-    """Hand the job back at once, for another worker to go on with."""
+def release_job(database: Database, claim: JobClaim, pause: float = 0.0, phase: str = "") -> None:
+    """Hand the job back, for another worker to go on with; with ``pause``, not for as many seconds."""
+    values = {"lease_until": epoch_now() + pause, "owner": None, "rung_at": 0.0, "claims": Job.claims - 1}
     with database.write() as session:
-        _changed(
-            session,
-            sa.update(Job).where(*_held(claim)).values(lease_until=0.0, owner=None, rung_at=0.0, claims=Job.claims - 1),
-        )
+        tell(session, claim, phase=phase[:80], **values)
 
 
 def tell(session: Session, claim: JobClaim, **values: Any) -> bool:
@@ -142,7 +140,16 @@ def fail_job(database: Database, job_id: int, error: CountersignError, fence: in
         )
     )
     with database.write() as session:
-        return _changed(session, statement)
+        failed = _changed(session, statement)
+        if failed:
+            _shelve_chunks(session, job_id)
+        return failed
+
+
+def _shelve_chunks(session: Session, job_id: int) -> None:
+    """Take what is left of an ended job out of the workers' way; a retry brings it back."""
+    left = sa.update(Chunk).where(Chunk.job_id == job_id, Chunk.state.in_((ChunkState.WAITING, ChunkState.CLAIMED)))
+    session.execute(left.values(state=ChunkState.SHELVED, lease_until=0.0, owner=None))
 
 
 def request_cancel(database: Database, public_id: str, person_id: int | None) -> None:
@@ -173,7 +180,10 @@ def settle_cancel(session: Session, job_id: int) -> bool:
         .where(Job.id == job_id, Job.state == JobState.CANCELLING, Job.lease_until < epoch_now(), ~held)
         .values(state=JobState.CANCELLED, finished_at=utcnow(), phase="")
     )
-    return _changed(session, statement)
+    cancelled = _changed(session, statement)
+    if cancelled:
+        _shelve_chunks(session, job_id)
+    return cancelled
 
 
 def stop_held(database: Database, claim: JobClaim) -> None:
@@ -211,7 +221,7 @@ def retry_job(database: Database, public_id: str, person_id: int | None) -> str:
         session.execute(
             sa.update(Chunk)
             .where(Chunk.job_id == row.id, Chunk.state != ChunkState.DONE)
-            .values(tries=0, lease_until=0.0)
+            .values(state=ChunkState.WAITING, tries=0, lease_until=0.0)
         )
         end_if_complete(session, row.id)  # it may have been cancelled while its last chunk was scored
         audit.note(session, person_id, "job.retry", public_id)

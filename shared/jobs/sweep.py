@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import sqlalchemy as sa
 
 from shared.config import Settings
@@ -11,13 +14,18 @@ from shared.queue import Doorbell, TaskNames
 from shared.tables import Chunk, Job, JobState
 from shared.tables.jobs import ChunkState
 
+MOST_RINGS = 8  # of one kind in one sweep: each wakes one worker, and a worker takes all it can
 RING_AGAIN = 6  # sweeps between two rings for the same job, so that a long queue is not filled with repeats
 
 
 def requeue_stalled(settings: Settings, database: Database, doorbell: Doorbell) -> int:
     """Ring for every job that waits while nobody works on it, and settle cancelled ones. Returns the rings sent."""
     pause = RING_AGAIN * settings.sweep_seconds
-    waiting = sa.exists().where(Chunk.job_id == Job.id, Chunk.state != ChunkState.DONE, Chunk.lease_until < epoch_now())
+    waiting = sa.exists().where(
+        Chunk.job_id == Job.id,
+        Chunk.state.in_((ChunkState.WAITING, ChunkState.CLAIMED)),
+        Chunk.lease_until < epoch_now(),
+    )
     stalled = (
         sa.select(Job.id, Job.public_id, Job.kind, Job.intake_done)
         .where(
@@ -28,15 +36,24 @@ def requeue_stalled(settings: Settings, database: Database, doorbell: Doorbell) 
         .order_by(Job.id)
         .limit(500)
     )
-    with database.write() as session:
+    with database.read() as session:
         jobs = session.execute(stalled).all()
-        session.execute(sa.update(Job).where(Job.id.in_([job.id for job in jobs])).values(rung_at=epoch_now()))
-        for job_id in session.scalars(sa.select(Job.id).where(Job.state == JobState.CANCELLING)):
-            settle_cancel(session, job_id)
-    rings = [(_task(job.kind, job.intake_done), job.public_id) for job in jobs]
-    # One ring wakes a scoring worker for all that waits, whosever it is: more would only fill the queue.
-    scoring = [ring for ring in rings if ring[0] == TaskNames.SCORE][:1]
-    return sum(doorbell.ring(*ring) for ring in [r for r in rings if r[0] != TaskNames.SCORE] + scoring)
+        cancelling = session.scalars(sa.select(Job.id).where(Job.state == JobState.CANCELLING)).all()
+    rung = [job.id for job in _some_of_each(jobs) if doorbell.ring(_task(job.kind, job.intake_done), job.public_id)]
+    if rung or cancelling:
+        with database.write() as session:
+            session.execute(sa.update(Job).where(Job.id.in_(rung)).values(rung_at=epoch_now()))
+            for job_id in cancelling:
+                settle_cancel(session, job_id)
+    return len(rung)
+
+
+def _some_of_each(jobs: Sequence[Any]) -> list[Any]:
+    """The oldest jobs of each task: the rest are rung for when these have moved on."""
+    rings: dict[str, list[Any]] = {}
+    for job in jobs:
+        rings.setdefault(_task(job.kind, job.intake_done), []).append(job)
+    return [job for waiting in rings.values() for job in waiting[:MOST_RINGS]]
 
 
 def _task(kind: str, intake_done: bool) -> str:

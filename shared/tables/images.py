@@ -43,6 +43,7 @@ class Region(Base):
     packed_size: Mapped[int | None]
     size: Mapped[int | None]
     method: Mapped[int | None]
+    crc: Mapped[int | None]
     page: Mapped[int] = mapped_column(default=1)
     box: Mapped[str | None] = mapped_column(sa.String(60))  # "x y w h", pixels
     digest: Mapped[str | None] = mapped_column(sa.String(80))

@@ -32,6 +32,7 @@ class ChunkState(StrEnum):
     WAITING = "waiting"
     CLAIMED = "claimed"
     DONE = "done"
+    SHELVED = "shelved"  # of a job that failed or was cancelled; a retry takes it up
 
 
 class Verdict(StrEnum):
@@ -114,8 +115,8 @@ class Chunk(Base):
             "ix_chunks_open",
             "priority",
             "id",
-            sqlite_where=sa.text("state != 'done'"),
-            postgresql_where=sa.text("state != 'done'"),
+            sqlite_where=sa.text("state IN ('waiting', 'claimed')"),
+            postgresql_where=sa.text("state IN ('waiting', 'claimed')"),
         ),
         sa.UniqueConstraint("job_id", "first"),
     )

@@ -41,9 +41,9 @@ def show_job(job: Document, as_json: bool) -> None:
     if job["kind"] == "train" and job["state"] == "succeeded":
         console.print("  model {model}: validation EER {eer:.1%}, threshold {threshold:.4g}".format(**job["report"]))
         if job["report"].get("note"):
-            console.print(f"  {job['report']['note']}")
+            console.print(f"  {job['report']['note']}", markup=False)
     if job["error"]:
-        console.print(f"  [red]{job['error']['message']}[/red] [{job['error']['code']}]", markup=True)
+        console.print(f"  {job['error']['message']} [{job['error']['code']}]", style="red", markup=False)
 
 
 def watch(looks: Iterator[Document], quiet: bool) -> Document:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import fcntl
 import json
 import logging
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -22,9 +24,11 @@ from types import FrameType
 
 import click
 import httpx
+import sqlalchemy as sa
 
 from shared.config import Settings, configure_logging, load_settings
 from shared.db import Database
+from shared.tables import Person
 from web.auth import FirstCredentials, create_first_person, create_key
 from web.cli import output
 
@@ -112,10 +116,18 @@ def _only_stack(home: Path) -> Iterator[None]:
         yield
 
 
+def _sweep_out(home: Path) -> None:
+    """Remove what processes that were killed left half-written."""
+    for folder in (home / "uploading", home / "training", home / "blobs" / "staging"):
+        for path in folder.iterdir() if folder.exists() else ():
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+
 def run_stack(home: Path, host: str, port: int) -> int:
     """Run the stack until SIGINT or SIGTERM; returns the exit status."""
+    os.umask(0o077)  # signatures are nobody else's business
     home = home.resolve()
-    home.mkdir(parents=True, exist_ok=True)
+    home.mkdir(mode=0o700, parents=True, exist_ok=True)
     stopping: list[int] = []
 
     def stop(number: int, frame: FrameType | None) -> None:
@@ -126,6 +138,7 @@ def run_stack(home: Path, host: str, port: int) -> int:
     settings = load_settings(home=home)
     configure_logging(settings)
     with _only_stack(home):
+        _sweep_out(home)
         port = port or _free_port(host)
         if _taken(host, port):
             raise click.ClickException(f"The port {port} of {host} is in use. Choose another with --port.")
@@ -213,17 +226,17 @@ def _commands(home: Path, redis_socket: Path, own_redis: bool, host: str, port: 
         "--app",
         "worker.app",
         "worker",
-        "--concurrency",
-        "1",
         "--without-gossip",
         "--without-mingle",
     ]
     gunicorn = [python, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1", "--threads", "16"]
     gunicorn += ["--timeout", "120", "--graceful-timeout", "20", "--no-control-socket"]
+    beat = ["--beat", "--schedule", str(home / "beat")]
     commands = [
-        ("io", [*celery, "--queues", "io", "--hostname", "io@%h", "--beat", "--schedule", str(home / "beat")]),
-        ("score", [*celery, "--queues", "interactive,batch", "--hostname", "score@%h"]),
-        ("train", [*celery, "--queues", "train", "--hostname", "train@%h"]),
+        # Two children: pictures and the sweep go on while a large manifest is taken in.
+        ("io", [*celery, "--concurrency", "2", "--queues", "io", "--hostname", "io@%h", *beat]),
+        ("score", [*celery, "--concurrency", "1", "--queues", "interactive,batch", "--hostname", "score@%h"]),
+        ("train", [*celery, "--concurrency", "1", "--queues", "train", "--hostname", "train@%h"]),
         ("web", [*gunicorn, "--bind", f"{host}:{port}", "web.app:create_app()"]),
     ]
     if own_redis:
@@ -250,7 +263,8 @@ def _keep_credentials(home: Path, url: str, database: Database, first: FirstCred
         key = json.loads(path.read_text())["api_key"]
     else:
         with database.write() as session:
-            key = create_key(session, 1, "command line")
+            person_id = session.scalars(sa.select(Person.id).order_by(Person.id).limit(1)).one()
+            key = create_key(session, person_id, "command line")
     temporary = path.with_suffix(f".{secrets.token_hex(4)}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(handle, "w") as file:
@@ -259,17 +273,21 @@ def _keep_credentials(home: Path, url: str, database: Database, first: FirstCred
 
 
 def _free_port(host: str) -> int:
-    with socket.socket() as probe:
-        probe.bind((host, 0))
+    with _bound(host, 0) as probe:
         number: int = probe.getsockname()[1]
         return number
 
 
 def _taken(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
+    try:
+        _bound(host, port).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
             return True
+        raise click.ClickException(f"Cannot listen on {host}, port {port}: {error.strerror or error}.") from error
     return False
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)

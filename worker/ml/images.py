@@ -36,7 +36,7 @@ _PDF_POINTS_PER_INCH = 72
 _PDF_LOCK = threading.Lock()  # PDFium keeps global state and is not thread-safe
 _CODEC_ERRORS = (
     OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, AttributeError, ArithmeticError,
-    RuntimeError, MemoryError, struct.error, zlib.error,
+    RuntimeError, struct.error, zlib.error,
     Warning,  # Pillow warns of damaged metadata; under -W error that arrives as an exception
 )  # fmt: skip
 

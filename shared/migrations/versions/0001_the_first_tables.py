@@ -153,6 +153,7 @@ def upgrade() -> None:
         sa.Column("packed_size", BIG, nullable=True),
         sa.Column("size", BIG, nullable=True),
         sa.Column("method", BIG, nullable=True),
+        sa.Column("crc", BIG, nullable=True),
         sa.Column("page", BIG, nullable=False),
         sa.Column("box", sa.String(length=60), nullable=True),
         sa.Column("digest", sa.String(length=80), nullable=True),
@@ -188,8 +189,8 @@ def upgrade() -> None:
             "ix_chunks_open",
             ["priority", "id"],
             unique=False,
-            sqlite_where=sa.text("state != 'done'"),
-            postgresql_where=sa.text("state != 'done'"),
+            sqlite_where=sa.text("state IN ('waiting', 'claimed')"),
+            postgresql_where=sa.text("state IN ('waiting', 'claimed')"),
         )
 
     op.create_table(
@@ -267,7 +268,9 @@ def downgrade() -> None:
     op.drop_table("epochs")
     with op.batch_alter_table("chunks", schema=None) as batch_op:
         batch_op.drop_index(
-            "ix_chunks_open", sqlite_where=sa.text("state != 'done'"), postgresql_where=sa.text("state != 'done'")
+            "ix_chunks_open",
+            sqlite_where=sa.text("state IN ('waiting', 'claimed')"),
+            postgresql_where=sa.text("state IN ('waiting', 'claimed')"),
         )
 
     op.drop_table("chunks")

@@ -207,3 +207,41 @@ def test_damage_anywhere_is_answered_with_a_code(changes: list[tuple[int, int]])
                 entry = archive.find(name)
                 assert entry is not None
                 archive.read(entry)
+
+
+def test_an_archive_that_lost_its_first_bytes_costs_the_entry_only() -> None:
+    """zipfile then gives the first entry a negative offset; a seek there would raise OSError, the host's fault."""
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("first.png", b"first")
+        archive.writestr("second.png", b"second")
+    found = Archive(io.BytesIO(whole.getvalue()[20:]), LIMITS)
+    first, second = found.find("first.png"), found.find("second.png")
+    assert first is not None
+    assert second is not None
+    with pytest.raises(UnusableImage) as refusal:
+        found.read(first)
+    assert refusal.value.code == "entry_damaged"
+    assert found.read(second) == b"second"
+
+
+def test_a_stored_entry_whose_bytes_changed_is_not_taken_for_sound() -> None:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        archive.writestr("scan.bmp", b"ink" * 100)
+    found = Archive(io.BytesIO(whole.getvalue().replace(b"ink" * 20, b"INK" * 20, 1)), LIMITS)
+    entry = found.find("scan.bmp")
+    assert entry is not None
+    with pytest.raises(UnusableImage) as refusal:
+        found.read(entry)
+    assert refusal.value.code == "entry_damaged"
+
+
+def test_names_that_old_tools_wrote_with_backslashes_are_found() -> None:
+    whole = io.BytesIO()
+    with zipfile.ZipFile(whole, "w") as archive:
+        info = zipfile.ZipInfo("x")
+        info.filename = "scans\\a.png"
+        archive.writestr(info, b"a")
+    entry = Archive(whole, LIMITS).find("scans/a.png")
+    assert entry is not None

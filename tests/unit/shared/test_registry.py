@@ -53,7 +53,15 @@ def test_names(database: Database) -> None:
     assert find(database, "a@1").label == "a@1"
     assert find(database, "default").label == "a@1"
     assert find(database, "sha256:" + "ab" * 32).label == "a@1"
-    assert find(database, "sha256:abab").label == "a@1"
+    assert find(database, "sha256:" + "ab" * 4).label == "a@1"
+
+
+def test_a_digest_cut_too_short_is_not_guessed(database: Database) -> None:
+    unbacked_model(database, "a")
+    for short in ("sha256:", "sha256:abab"):
+        with pytest.raises(InvalidInput) as caught:
+            find(database, short)
+        assert caught.value.code == "model_ambiguous"
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.db import Database, epoch_now
+from shared.errors import CountersignError
 from shared.jobs.chunks import (
     Claim,
     Scored,
@@ -20,7 +21,7 @@ from shared.jobs.chunks import (
     renew_chunks,
     split_chunk,
 )
-from shared.jobs.lifecycle import request_cancel
+from shared.jobs.lifecycle import fail_job, request_cancel, retry_job
 from shared.tables import Chunk, Embedding, Job, JobState, Region
 from shared.tables.jobs import ChunkState
 from tests.factories import batch_job, expire, reload, results_of, scores, unbacked_model
@@ -213,8 +214,10 @@ def test_split_halves_until_one_row_is_left(database: Database) -> None:
         (4, 5, 2, "waiting"),
     ]
     assert reload(database, job).chunks_left == 2
-    both = claimed(database)
-    record(database, both, scores(both))
+    for rows in ([1, 2, 3], [4, 5]):
+        half = claimed(database)
+        assert [row["ordinal"] for row in scores(half).results] == rows, "a half is claimed alone"
+        record(database, half, scores(half))
     assert reload(database, job).state == JobState.SUCCEEDED
 
 
@@ -344,3 +347,28 @@ def test_claims_over_the_same_jobs_record_without_deadlock(database: Database) -
     swapped = Claim(claims[1].model, tuple(reversed(claims[1].chunks)))
     in_threads(2, partial(record_one, database, [claims[0], swapped]))
     assert {reload(database, job).state for job in jobs} == {JobState.SUCCEEDED}
+
+
+def test_a_chunk_that_was_tried_before_is_claimed_alone(database: Database) -> None:
+    """Or the one row that kills its worker would have all others blamed that were claimed with it."""
+    model = unbacked_model(database)
+    jobs = [batch_job(database, model, 2, 2) for _ in range(3)]
+    with database.write() as session:  # the second job's chunk ended a worker once
+        session.execute(sa.update(Chunk).where(Chunk.job_id == jobs[1].id).values(tries=1))
+    assert [chunk.job_id for chunk in claimed(database).chunks] == [jobs[0].id, jobs[2].id]
+    assert [chunk.job_id for chunk in claimed(database).chunks] == [jobs[1].id]
+
+
+def test_a_claim_handed_back_with_a_pause_waits_and_says_why(database: Database) -> None:
+    job = batch_job(database, unbacked_model(database), 2, 2)
+    release_chunks(database, claimed(database), pause=60, reason="storage_full")
+    assert claim_chunks(database, "other", 60, 100) is None
+    assert reload(database, job).phase == "waiting: storage_full"
+
+
+def test_what_is_left_of_a_failed_job_is_out_of_the_way_until_a_retry(database: Database) -> None:
+    job = batch_job(database, unbacked_model(database), 4, 2)
+    fail_job(database, job.id, CountersignError("model_deleted", "It is gone."))
+    assert {chunk.state for chunk in chunks_of(database, job)} == {"shelved"}
+    retry_job(database, job.public_id, None)
+    assert len(claimed(database).chunks) == 2

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 
-WITHOUT_WORKER = "import sys; sys.modules['worker'] = None; from web.cli.main import main; main(prog_name='countersign')"
+WITHOUT_WORKER = "import sys; sys.modules['worker'] = None; from web.cli.main import main; main(prog_name='x')"
 
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
