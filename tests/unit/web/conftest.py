@@ -1,0 +1,49 @@
+"""A program with an API key, before an application on each kind of database."""
+
+from __future__ import annotations
+
+import io
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from flask import Flask
+from werkzeug.test import TestResponse
+
+from shared.db import Database
+from web.auth import create_first_person
+
+
+@dataclass(slots=True)
+class Caller:
+    """Calls the API with a key."""
+
+    app: Flask
+    key: str
+
+    def get(self, path: str, **options: Any) -> TestResponse:
+        return self._call("GET", path, **options)
+
+    def post(self, path: str, **options: Any) -> TestResponse:
+        return self._call("POST", path, **options)
+
+    def delete(self, path: str) -> TestResponse:
+        return self._call("DELETE", path)
+
+    def submit(self, kind: str = "verify", **fields: Any) -> TestResponse:
+        """Send a form; bytes become files."""
+        data = {name: (io.BytesIO(v), f"{name}.bin") if isinstance(v, bytes) else v for name, v in fields.items()}
+        return self.post(f"/jobs?kind={kind}", data=data)
+
+    def _call(self, method: str, path: str, **options: Any) -> TestResponse:
+        headers = {"Authorization": f"Bearer {self.key}"} | options.pop("headers", {})
+        client = self.app.test_client()
+        return client.open(f"/api/v1{path}", method=method, headers=headers, buffered=True, **options)
+
+
+@pytest.fixture
+def caller(app: Flask, database: Database) -> Caller:
+    """A caller with the first person's key."""
+    first = create_first_person(database)
+    assert first is not None
+    return Caller(app, first.api_key)
