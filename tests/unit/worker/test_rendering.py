@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+import sqlalchemy as sa
+from PIL import Image
+
+from shared.specs import NETWORKS
+from shared.tables import Region
+from shared.views import SENT, view_key
+from tests.factories import batch_of, blank_png, drawing, png
+from tests.unit.worker.conftest import Submit
+from worker.context import Context
+from worker.intake import take_in
+from worker.rendering import render_view
+
+
+@pytest.fixture
+def regions(sqlite_context: Context, submit: Submit) -> dict[str, int]:
+    images = {"a.png": png(1), "blank.png": blank_png(), "text.png": b"no image"}
+    rows = [("1", "a.png", "blank.png"), ("2", "a.png", "text.png")]
+    take_in(sqlite_context, submit(sqlite_context, batch_of(*rows, images=images)).public_id)
+    with sqlite_context.database.read() as session:
+        return {region.entry: region.id for region in session.scalars(sa.select(Region))}
+
+
+def picture(context: Context, region: int, view: str) -> Image.Image:
+    with context.store.open(view_key(region, view)) as file:
+        return Image.open(io.BytesIO(file.read()))
+
+
+def test_as_it_was_sent(sqlite_context: Context, regions: dict[str, int]) -> None:
+    render_view(sqlite_context, regions["a.png"], SENT)
+    assert np.array_equal(np.asarray(picture(sqlite_context, regions["a.png"], SENT)), np.asarray(drawing(1)))
+
+
+@pytest.mark.parametrize("network", sorted(NETWORKS))
+def test_as_a_network_sees_it(sqlite_context: Context, regions: dict[str, int], network: str) -> None:
+    render_view(sqlite_context, regions["a.png"], network)
+    shown = picture(sqlite_context, regions["a.png"], network)
+    assert shown.size == (NETWORKS[network].width, NETWORKS[network].height)
+
+
+def test_what_cannot_be_shown_leaves_nothing(sqlite_context: Context, regions: dict[str, int]) -> None:
+    render_view(sqlite_context, regions["text.png"], SENT)
+    render_view(sqlite_context, regions["blank.png"], "compact")
+    render_view(sqlite_context, regions["a.png"], "nothing")
+    render_view(sqlite_context, 9999, SENT)
+    assert not (sqlite_context.settings.home / "blobs" / "views").exists()
+    render_view(sqlite_context, regions["blank.png"], SENT)
+    assert picture(sqlite_context, regions["blank.png"], SENT).size == (120, 60)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from shared.db import Database
+from shared.jobs.lifecycle import claim_job, request_cancel
+from shared.jobs.queries import list_epochs
+from shared.registry import default_model
+from shared.tables import Job, JobState, ModelVersion
+from tests.factories import expire, png, reload, training_files
+from tests.unit.worker.conftest import submit_training
+from worker import training
+from worker.context import Context
+from worker.ml.checkpoint import load_model
+from worker.training import train_job
+
+FILES = training_files(writers=3, genuine=3, forged=1)
+
+
+@pytest.fixture(autouse=True)
+def ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "ASK_SECONDS", -1.0)
+
+
+def models(database: Database) -> list[ModelVersion]:
+    with database.read() as session:
+        return list(session.scalars(sa.select(ModelVersion).order_by(ModelVersion.id)))
+
+
+def test_a_model_version_comes_out(context: Context) -> None:
+    job = submit_training(context, FILES, name="mine", epochs=2)
+    train_job(context, job.public_id)
+    now = reload(context.database, job)
+    assert (now.state, now.done, now.total, now.error_code) == (JobState.SUCCEEDED, 2, 2, None)
+    (model,) = models(context.database)
+    assert (model.label, model.network, model.job_id, now.model_id) == ("mine@1", "compact", job.id, model.id)
+    with context.store.open(model.blob) as file:
+        _, meta = load_model(file.read())
+    assert (meta.threshold, meta.network) == (model.threshold, "compact")
+    assert meta.training == model.summary
+    with context.database.read() as session:
+        assert default_model(session).id == model.id
+        epochs = list_epochs(session, job.id)
+    assert [epoch.epoch for epoch in epochs] == [1, 2]
+    assert now.report["writers"] == 3
+    assert not context.store.exists(f"checkpoints/{job.public_id}")
+    assert list((context.settings.home / "training").iterdir()) == []
+
+
+def test_it_goes_on_from_its_checkpoint(sqlite_context: Context) -> None:
+    """Drained in the second epoch and taken up again, it ends as if nothing had happened."""
+    context = sqlite_context
+    whole = submit_training(context, FILES, name="whole", epochs=3)
+    train_job(context, whole.public_id)
+    parts = submit_training(context, FILES, name="parts", epochs=3)
+
+    def after_one_epoch() -> bool:
+        return reload(context.database, parts).done >= 1
+
+    train_job(replace(context, draining=after_one_epoch), parts.public_id)
+    halfway = reload(context.database, parts)
+    assert (halfway.state, halfway.done, halfway.owner) == (JobState.RUNNING, 1, None)
+    train_job(context, parts.public_id)
+    first, second = models(context.database)
+    assert reload(context.database, parts).state == JobState.SUCCEEDED
+    assert first.threshold == pytest.approx(second.threshold, rel=1e-5)
+    with context.database.read() as session:
+        losses = [[epoch.loss for epoch in list_epochs(session, job.id)] for job in (whole, parts)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_cancelled_training_leaves_no_model(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = submit_training(context, FILES, epochs=50)
+    told = training._Training._on_epoch
+
+    def cancel_after(self: Any, row: Any) -> None:
+        told(self, row)
+        request_cancel(context.database, job.public_id, None)
+
+    monkeypatch.setattr(training._Training, "_on_epoch", cancel_after)
+    train_job(context, job.public_id)
+    now = reload(context.database, job)
+    assert (now.state, now.done) == (JobState.CANCELLED, 1)
+    assert models(context.database) == []
+
+
+def test_a_worker_that_lost_its_lease_registers_nothing(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    job = submit_training(context, FILES, epochs=1)
+    registered = training._Training._register
+
+    def lose_it(self: Any, *arguments: Any) -> None:
+        expire(context.database, Job)
+        assert claim_job(context.database, job.public_id, "worker-2", 30)
+        registered(self, *arguments)
+
+    monkeypatch.setattr(training._Training, "_register", lose_it)
+    train_job(context, job.public_id)
+    assert models(context.database) == []
+    assert context.store.exists(f"checkpoints/{job.public_id}"), "the other worker needs it"
+    now = reload(context.database, job)
+    assert (now.state, now.owner) == (JobState.RUNNING, "worker-2")
+
+
+@pytest.mark.parametrize(
+    ("files", "code"),
+    [
+        ({"a.txt": b"x"}, "no_images"),
+        ({"a.png": png()}, "layout_unknown"),
+        ({"w/genuine/1.png": png(), "w/genuine/2.png": png(1)}, "too_few_writers"),
+        ({f"w{n}/genuine/1.png": png(n) for n in range(4)}, "no_genuine_pairs"),
+        ({f"w{n}/genuine/{k}.png": png(k) for n in range(2) for k in range(2)}, "leak"),
+    ],
+)
+def test_sets_that_cannot_be_trained_on(context: Context, files: dict[str, bytes], code: str) -> None:
+    job = submit_training(context, files)
+    train_job(context, job.public_id)
+    now = reload(context.database, job)
+    assert (now.state, now.error_code) == (JobState.FAILED, code)
+    assert models(context.database) == []
+    assert list((context.settings.home / "training").iterdir()) == []
+
+
+def test_images_that_cannot_be_used_are_listed(context: Context) -> None:
+    job = submit_training(context, FILES | {"writer_0/genuine/bad.png": b"no image", "notes.txt": b"x"}, epochs=1)
+    train_job(context, job.public_id)
+    report = reload(context.database, job).report
+    assert report["skipped"] == 2
+    assert {item["entry"]: item["code"] for item in report["skipped_list"]} == {
+        "writer_0/genuine/bad.png": "image_unreadable",
+        "notes.txt": "not_a_sample",
+    }
