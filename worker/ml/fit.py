@@ -36,14 +36,14 @@ _WEIGHTS, _AUGMENTATION = 1, 2  # separate streams of random numbers
 class Plan:
     """What a recipe leaves open: the make-up of batches and the rest of the craft, with what was found to work."""
 
-    writers: int = 8  # a batch, each with:
-    genuine: int = 6
-    forged: int = 4
-    passes: float = 2.0  # over the genuine signatures, an epoch
+    writers: int = 12  # a batch, each with:
+    genuine: int = 4
+    forged: int = 3
+    passes: float = 1.0  # over the genuine signatures, an epoch
     warm_up: float = 0.03  # share of the training in which the learning rate rises to its full value
     last_rate: float = 0.01  # of the full learning rate, at the end
     clip: float = 5.0  # largest norm of a batch's gradient
-    average: float = 0.98  # of the running mean of the weights, what a step keeps
+    average: float = 0.95  # of the running mean of the weights, what a step keeps
 
 
 @dataclass(frozen=True, slots=True)
