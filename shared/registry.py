@@ -42,7 +42,7 @@ def find_model(session: Session, name: str) -> ModelVersion:
     return model
 
 
-def _by_digest(session: Session, living: sa.Select[tuple[ModelVersion]], digest: str) -> ModelVersion | None:
+def _by_digest(session: Session, living: sa.Select[ModelVersion], digest: str) -> ModelVersion | None:
     """The model of this digest, or of the only one that begins so; equal files registered twice are one model."""
     query = living.where(ModelVersion.digest.startswith(digest, autoescape=True)).order_by(ModelVersion.id)
     found = session.scalars(query).all()
