@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -54,7 +56,7 @@ def read_dataset(
     layout = detect(archive.names())
     samples = layout.samples
     shape = (len(samples), preprocessing.height, preprocessing.width)
-    canvases = np.memmap(folder / "canvases.u8", dtype=np.uint8, mode="w+", shape=shape)
+    canvases = _map_canvases(folder / "canvases.u8", shape)
     reader = _SampleReader(archive, preprocessing, limits)
     kept: list[tuple[Sample, str]] = []
     skipped: list[dict[str, str]] = []
@@ -81,6 +83,13 @@ def read_dataset(
         entries=[sample.entry for sample, _ in kept],
         summary=_summary(layout, [sample for sample, _ in kept], skipped),
     )
+
+
+def _map_canvases(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+    """A writable array on the disk, its room taken at once: a sparse file on a full disk would end the process."""
+    with path.open("wb") as file:
+        os.posix_fallocate(file.fileno(), 0, math.prod(shape))
+    return np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
 
 
 class _SampleReader:

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from shared.archives import Archive
 from shared.errors import NotFound
@@ -41,6 +42,7 @@ from worker.ml.sampling import Labels, Split, refuse_leak, split_writers
 from worker.models import limit_threads
 
 PATIENCE_SECONDS = 1800.0  # without a batch done: the validation of very many writers is one step
+REGISTER_TRIES = 3
 ASK_SECONDS = 1.0  # between two looks at whether the job was cancelled
 
 
@@ -170,13 +172,25 @@ class _Training:
             summary=summary,
             job_id=self._claim.job_id,
         )
-        with self._context.database.write() as session:
-            add_model(session, model, self._spec.make_default)
-            report = data.summary | summary["validation"] | {"model": model.label, "threshold": result.threshold}
-            if not succeed_job(session, self._claim, model_id=model.id, report=report):
-                session.rollback()
-                return  # the lease was lost: job and checkpoint are another worker's
-        self._context.store.delete(self._checkpoint_key)
+        report = data.summary | summary["validation"] | {"threshold": result.threshold}
+        if self._succeed(model, report):
+            self._context.store.delete(self._checkpoint_key)
+
+    def _succeed(self, model: ModelVersion, report: dict[str, Any]) -> bool:
+        """Register the model and end the job in one transaction; False when the lease was lost meanwhile."""
+        for tries_left in reversed(range(REGISTER_TRIES)):
+            try:
+                with self._context.database.write() as session:
+                    add_model(session, model, self._spec.make_default)
+                    told = report | {"model": model.label}
+                    if not succeed_job(session, self._claim, model_id=model.id, report=told):
+                        session.rollback()
+                        return False
+                    return True
+            except IntegrityError:  # another training of this name took the version number first
+                if not tries_left:
+                    raise
+        raise AssertionError("the loop returns or raises")
 
     def _summary(self, data: Dataset, split: Split[str], result: FitResult) -> dict[str, Any]:
         info = NETWORKS[self._spec.network]

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from typing import Any
 
 import pytest
@@ -165,3 +166,8 @@ def test_no_page_has_inline_script_or_style(browser: Browser, path: str) -> None
     assert "<style" not in text
     assert "<script>" not in text
     assert " onclick=" not in text
+
+
+def test_nobody_fills_the_disk_through_the_login(stranger: Browser) -> None:
+    answer = stranger.client.post("/login", data={"file": (io.BytesIO(b"x" * 200_000), "large.bin")})
+    assert answer.status_code == 413

@@ -5,6 +5,7 @@ import pytest
 from numpy.typing import NDArray
 
 from shared.errors import TrainingFailed
+from worker.ml.losses import GroupWeights
 from worker.ml.metrics import equal_error_rate
 from worker.ml.sampling import Labels, Split
 from worker.ml.validation import MOST_PAIRS, ValidationPairs
@@ -43,7 +44,11 @@ def test_judging_by_plain_loops() -> None:
     means = {name: np.mean([max(0.0, 1.5 - d) ** 2 for d in values]) for name, values in far.items()}
     means["genuine"] = np.mean(np.square(far["genuine"]))
     judgement = pairs.judge(rows, margin=1.5)
-    assert judgement.loss == pytest.approx((means["genuine"] + means["skilled"] + 0.5 * means["random"]) / 2.5)
+    weights = GroupWeights()
+    assert judgement.loss == pytest.approx(
+        (weights.genuine * means["genuine"] + weights.skilled * means["skilled"] + weights.random * means["random"])
+        / (weights.genuine + weights.skilled + weights.random)
+    )
     expected = equal_error_rate(far["genuine"], far["skilled"])
     assert (judgement.eer, judgement.threshold) == pytest.approx((expected.rate, expected.threshold))
 
