@@ -19,6 +19,8 @@ KEEP_SECONDS = 1.0  # an idle connection is used again; gunicorn closes them aft
 SUBMIT_TIMEOUT = httpx.Timeout(None, connect=5.0)
 POLL_SECONDS = (0.2, 2.0)  # first and longest pause between two looks at a job
 
+AWAY_SECONDS = 120.0  # how long a job that is watched waits for its server
+
 Document = dict[str, Any]
 Files = list[tuple[str, tuple[str, IO[bytes], str]]]
 
@@ -63,10 +65,21 @@ class Client:
         return found
 
     def watch(self, job_id: str) -> Iterator[Document]:
-        """The job again and again until it has ended; the last one yielded has."""
+        """The job again and again until it has ended; the last one yielded has.
+
+        A server that is away (restarted, say) is waited for, up to two minutes.
+        """
         pause, longest = POLL_SECONDS
+        seen = time.monotonic()
         while True:
-            job = self.job(job_id)
+            try:
+                job = self.job(job_id)
+            except Unavailable:
+                if time.monotonic() - seen > AWAY_SECONDS:
+                    raise
+                time.sleep(longest)
+                continue
+            seen = time.monotonic()
             yield job
             if job["state"] in ("succeeded", "failed", "cancelled"):
                 return

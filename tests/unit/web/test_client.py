@@ -53,6 +53,12 @@ def test_a_look_survives_a_connection_that_the_server_closed() -> None:
         assert client.job("job_1")["state"] == "running"
 
 
+def test_watching_waits_for_a_server_that_is_restarted() -> None:
+    done = b'{"state": "succeeded"}'
+    with server((HANG_UP,), (HANG_UP,), (OK,), body=done) as url, Client(url, "k") as client:
+        assert [job["state"] for job in client.watch("job_1")] == ["succeeded"]
+
+
 def test_a_submission_is_never_sent_twice() -> None:
     with server((HANG_UP,)) as url, Client(url, "k") as client, pytest.raises(Unavailable) as caught:
         client.submit("verify", {}, [("archive", ("a.zip", io.BytesIO(b"x"), "application/zip"))])
