@@ -42,16 +42,17 @@ def tiny(_: str) -> nn.Module:
 
 
 def signatures(writers: int = 9, genuine: int = 6, forged: int = 6) -> tuple[NDArray[np.uint8], Labels]:
-    """Canvases of 16 x 20: each writer a stroke of their own, forgeries the same stroke with a hole."""
+    """Canvases of 16 x 20: each writer a stroke of their own, forgeries underlined."""
     rng = np.random.default_rng(3)
     images, labels = [], []
     for writer in range(writers):
         shape = np.zeros((16, 20))
-        shape[3 + writer % 5 : 8 + writer % 5, 2 + writer : 10 + writer] = 200
+        left = 2 + 3 * (writer % 3)
+        shape[3 + writer % 5 : 8 + writer % 5, left : left + 8] = 200
         for number in range(genuine + forged):
             drawn = shape.copy()
             if number >= genuine:
-                drawn[5 + writer % 5 : 7 + writer % 5] = 0
+                drawn[13:] = 120
             images.append(np.clip(np.roll(drawn, rng.integers(-1, 2), 1) + rng.normal(0, 8, shape.shape), 0, 255))
             labels.append((writer, number >= genuine))
     writer_of, is_forged = zip(*labels, strict=True)
