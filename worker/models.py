@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+import cv2
 import torch
 
 from shared.config import Settings
@@ -15,7 +16,8 @@ from worker.ml.embedder import Embedder
 
 
 def limit_threads(settings: Settings) -> None:
-    """Have torch use as many threads as the settings allow one worker."""
+    """Have torch use as many threads as the settings allow one worker, and OpenCV one: images are spread by us."""
+    cv2.setNumThreads(1)
     if settings.torch_threads:
         torch.set_num_threads(settings.torch_threads)
 

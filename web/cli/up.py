@@ -155,6 +155,8 @@ class _Stack:
         self._redis_socket = _socket_path(self._home)
         self._own_redis = not (os.environ.get("REDIS_URL") or os.environ.get("COUNTERSIGN_REDIS_URL"))
         environment = os.environ | {"COUNTERSIGN_HOME": str(self._home), "PYTHONUNBUFFERED": "1"}
+        # Scoring and training share the cores here: threads that wait actively would stall each other many times over.
+        environment.setdefault("OMP_WAIT_POLICY", "PASSIVE")
         if self._own_redis:
             environment["REDIS_URL"] = f"redis+socket://{self._redis_socket}?virtual_host=0"
         logs = self._home / "logs"
