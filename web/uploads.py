@@ -76,7 +76,7 @@ def submit_from_request(kind: str, person_id: int) -> Job:
 
     try:
         return _submit(kind, person_id, keep)
-    except Exception:
+    except Exception:  # whatever it was, it is raised again below
         for sent in stored:
             _drop_unless_accepted(sent)
         raise

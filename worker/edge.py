@@ -43,7 +43,7 @@ def job_edge(context: Context, claim: JobClaim) -> Iterator[None]:
     except CountersignError as error:
         log.info("job %s failed: %s", claim.job_id, error.code)
         fail_job(context.database, claim.job_id, error, claim.fence)
-    except Exception:
+    except Exception:  # the edge of a task: a bug of ours must end the job, not leave it running for ever
         log.exception("job %s failed by an error of ours", claim.job_id)
         message = "Something went wrong on our side; it is in the server's log. Retry the job, or tell the maintainers."
         fail_job(context.database, claim.job_id, CountersignError("internal_error", message), claim.fence)

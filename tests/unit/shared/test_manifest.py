@@ -216,7 +216,12 @@ def test_no_manifest(names: tuple[str, ...]) -> None:
 
 def test_check_accepts_a_first_row_with_many_references() -> None:
     """A bad row costs that row its answer, never the batch."""
-    check_manifest(Archive(io.BytesIO(zip_of({"manifest.csv": "id,questioned,reference\n1,a,b|c\n"})), LIMITS))
+    many = Archive(io.BytesIO(zip_of({"manifest.csv": "id,questioned,reference\n1,a,b|c\n"})), LIMITS)
+    check_manifest(many)
+    with many.open_stream("manifest.csv") as stream:
+        (row,) = read_manifest(stream, max_references=1)
+    assert row.fault is not None
+    assert row.fault.code == "reference_too_many"
 
 
 names = st.text(

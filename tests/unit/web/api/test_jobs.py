@@ -22,7 +22,7 @@ def batch() -> bytes:
     return batch_of(("1", "a.png", "b.png"), images={"a.png": png(), "b.png": png(1)})
 
 
-def problem(answer: TestResponse, status: int, code: str) -> dict[str, object]:
+def assert_problem(answer: TestResponse, status: int, code: str) -> dict[str, object]:
     """The problem document that the answer must be."""
     assert answer.status_code == status, answer.text
     assert answer.mimetype == "application/problem+json"
@@ -76,22 +76,22 @@ def test_a_training_is_accepted(caller: Caller, doorbell: Doorbells) -> None:
 def test_refused_requests_leave_nothing(caller: Caller, database: Database, settings: Settings) -> None:
     unbacked_model(database)
     pair: dict[str, Any] = {"questioned": png(), "reference": png(1)}
-    problem(caller.submit(), 422, "file_missing")
-    problem(caller.submit(questioned=png()), 422, "file_missing")
-    problem(caller.submit("train"), 422, "file_missing")
-    problem(caller.submit("identify", **pair), 422, "kind_unknown")
-    problem(caller.submit(archive=png()), 422, "archive_not_zip")
-    problem(caller.submit(archive=zip_of({"a.png": png()})), 422, "manifest_missing")
-    problem(caller.submit(**pair, model="nobody"), 404, "model_unknown")
-    problem(caller.submit(**pair, model="a\0b"), 404, "model_unknown")
-    problem(caller.submit("train", archive=batch(), epochs="0"), 422, "field_invalid")
+    assert_problem(caller.submit(), 422, "file_missing")
+    assert_problem(caller.submit(questioned=png()), 422, "file_missing")
+    assert_problem(caller.submit("train"), 422, "file_missing")
+    assert_problem(caller.submit("identify", **pair), 422, "kind_unknown")
+    assert_problem(caller.submit(archive=png()), 422, "archive_not_zip")
+    assert_problem(caller.submit(archive=zip_of({"a.png": png()})), 422, "manifest_missing")
+    assert_problem(caller.submit(**pair, model="nobody"), 404, "model_unknown")
+    assert_problem(caller.submit(**pair, model="a\0b"), 404, "model_unknown")
+    assert_problem(caller.submit("train", archive=batch(), epochs="0"), 422, "field_invalid")
     assert blobs(settings) == []
     with database.read() as session:
         assert [session.scalar(sa.select(sa.func.count()).select_from(t)) for t in (Job, Upload, Region)] == [0, 0, 0]
 
 
 def test_every_bad_field_is_named(caller: Caller) -> None:
-    document = problem(
+    document = assert_problem(
         caller.submit("train", archive=batch(), epochs="many", margin="-1", epcohs="3"), 422, "field_invalid"
     )
     errors = document["errors"]
@@ -103,7 +103,7 @@ def test_an_absent_queue(caller: Caller, database: Database, doorbell: Doorbells
     unbacked_model(database)
     doorbell.away = True
     answer = caller.submit(archive=batch())
-    problem(answer, 503, "queue_unavailable")
+    assert_problem(answer, 503, "queue_unavailable")
     assert answer.headers["Retry-After"] == "30"
     assert blobs(settings) == []
 
@@ -116,7 +116,7 @@ def test_a_queue_that_goes_away_after_the_check(caller: Caller, database: Databa
 
 def test_an_upload_over_the_limit(caller: Caller, settings: Settings) -> None:
     caller.app.config["MAX_CONTENT_LENGTH"] = 1000
-    problem(caller.submit(archive=bytes(2000)), 413, "upload_too_large")
+    assert_problem(caller.submit(archive=bytes(2000)), 413, "upload_too_large")
     assert blobs(settings) == []
 
 
@@ -161,21 +161,21 @@ def test_results_of_one_verdict(caller: Caller, database: Database) -> None:
     path = f"/jobs/{job.public_id}/results"
     assert len(caller.get(f"{path}?verdict=reject").get_json()["results"]) == 2
     assert caller.get(f"{path}?verdict=accept").get_json()["results"] == []
-    problem(caller.get(f"{path}?verdict=perhaps"), 422, "verdict_unknown")
+    assert_problem(caller.get(f"{path}?verdict=perhaps"), 422, "verdict_unknown")
 
 
 def test_one_result(caller: Caller, database: Database) -> None:
     job = batch_job(database, unbacked_model(database), 2, 2)
     assert caller.get(f"/jobs/{job.public_id}/results/2").get_json()["id"] == "id-2"
-    problem(caller.get(f"/jobs/{job.public_id}/results/3"), 404, "comparison_unknown")
-    problem(caller.get(f"/jobs/{job.public_id}/results/0"), 404, "comparison_unknown")
+    assert_problem(caller.get(f"/jobs/{job.public_id}/results/3"), 404, "comparison_unknown")
+    assert_problem(caller.get(f"/jobs/{job.public_id}/results/0"), 404, "comparison_unknown")
     assert caller.get(f"/jobs/{job.public_id}/results/{10**30}").status_code == 404
 
 
 @pytest.mark.parametrize("query", ["after=x", "after=-1", "limit=1001", "limit=²", f"after={10**25}", "limit="])
 def test_bad_cursors(caller: Caller, database: Database, query: str) -> None:
     job = batch_job(database, unbacked_model(database), 1, 1)
-    problem(caller.get(f"/jobs/{job.public_id}/results?{query}"), 422, "parameter_invalid")
+    assert_problem(caller.get(f"/jobs/{job.public_id}/results?{query}"), 422, "parameter_invalid")
 
 
 @pytest.mark.parametrize("asked", [{"query_string": {"format": "csv"}}, {"headers": {"Accept": "text/csv"}}])
@@ -220,11 +220,11 @@ def test_cancel_and_retry(caller: Caller, database: Database, doorbell: Doorbell
     job = batch_job(database, unbacked_model(database), 1, 1)
     answer = caller.post(f"/jobs/{job.public_id}/cancel")
     assert (answer.status_code, answer.get_json()["state"]) == (202, "cancelled")
-    problem(caller.post(f"/jobs/{job.public_id}/cancel"), 409, "job_ended")
+    assert_problem(caller.post(f"/jobs/{job.public_id}/cancel"), 409, "job_ended")
     answer = caller.post(f"/jobs/{job.public_id}/retry")
     assert (answer.status_code, answer.get_json()["state"], answer.get_json()["attempt"]) == (202, "queued", 2)
     assert doorbell.tasks == [TaskNames.INTAKE, TaskNames.SCORE]
-    problem(caller.post(f"/jobs/{job.public_id}/retry"), 409, "job_not_retryable")
+    assert_problem(caller.post(f"/jobs/{job.public_id}/retry"), 409, "job_not_retryable")
     assert reload(database, job).state == JobState.QUEUED
 
 
@@ -244,10 +244,10 @@ def test_epochs(caller: Caller, database: Database) -> None:
 
 @pytest.mark.parametrize("path", ["", "/results", "/results/1", "/epochs"])
 def test_no_such_job(caller: Caller, path: str) -> None:
-    problem(caller.get(f"/jobs/job_none{path}"), 404, "job_unknown")
-    problem(caller.get(f"/jobs/a%00b{path}"), 404, "job_unknown")
+    assert_problem(caller.get(f"/jobs/job_none{path}"), 404, "job_unknown")
+    assert_problem(caller.get(f"/jobs/a%00b{path}"), 404, "job_unknown")
 
 
 @pytest.mark.parametrize("act", ["cancel", "retry"])
 def test_no_such_job_to_act_upon(caller: Caller, act: str) -> None:
-    problem(caller.post(f"/jobs/job_none/{act}"), 404, "job_unknown")
+    assert_problem(caller.post(f"/jobs/job_none/{act}"), 404, "job_unknown")

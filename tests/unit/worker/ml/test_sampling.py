@@ -51,7 +51,10 @@ def test_one_image_on_both_sides_is_a_leak() -> None:
 
 
 def test_one_image_twice_on_one_side_is_no_leak() -> None:
-    refuse_leak([("a/1.png", "x"), ("a/2.png", "x")], [("b/1.png", "z"), ("b/2.png", "z")])
+    twice, other = [("a/1.png", "x"), ("a/2.png", "x")], [("b/1.png", "z"), ("b/2.png", "z")]
+    refuse_leak(twice, other)
+    with pytest.raises(TrainingFailed):  # the same pairs are a leak once they stand on both sides
+        refuse_leak(twice, [*other, twice[0]])
 
 
 def test_a_full_batch_has_its_writers_genuine_and_forged() -> None:
