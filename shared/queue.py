@@ -20,8 +20,8 @@ class QueueNames:
     """Queues, each with its kind of worker."""
 
     INTERACTIVE = "interactive"  # small verifications, on the GPU worker
-    BATCH = "batch"  # the rest of them
-    TRAIN = "train"  # the training worker
+    BATCH = "batch"  # the rest of them, and identifications
+    TRAIN = "train"  # the training worker: trainings, evaluations, tuning
     IO = "io"  # torch-free: intake, views, the sweep
 
 
@@ -31,6 +31,9 @@ class TaskNames:
     INTAKE = "countersign.intake"
     SCORE = "countersign.score"
     TRAIN = "countersign.train"
+    EVALUATE = "countersign.evaluate"
+    TUNE = "countersign.tune"
+    IDENTIFY = "countersign.identify"
     RENDER = "countersign.render"
     SWEEP = "countersign.sweep"
 
@@ -39,9 +42,25 @@ QUEUE_OF = {
     TaskNames.INTAKE: QueueNames.IO,
     TaskNames.SCORE: QueueNames.BATCH,
     TaskNames.TRAIN: QueueNames.TRAIN,
+    TaskNames.EVALUATE: QueueNames.TRAIN,
+    TaskNames.TUNE: QueueNames.TRAIN,
+    TaskNames.IDENTIFY: QueueNames.BATCH,
     TaskNames.RENDER: QueueNames.IO,
     TaskNames.SWEEP: QueueNames.IO,
 }
+
+# Kinds of job that one worker does alone from beginning to end; a verification goes through intake and chunks.
+SOLO_TASKS = {
+    "train": TaskNames.TRAIN,
+    "evaluate": TaskNames.EVALUATE,
+    "tune": TaskNames.TUNE,
+    "identify": TaskNames.IDENTIFY,
+}
+
+
+def task_of(kind: str, intake_done: bool) -> str:
+    """The task that takes a job of this kind further."""
+    return SOLO_TASKS.get(kind) or (TaskNames.SCORE if intake_done else TaskNames.INTAKE)
 
 
 def _queues() -> list[Any]:

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import PurePath
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import sqlalchemy as sa
 from flask import request
@@ -15,14 +15,21 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import FileStorage
 
 from shared.errors import InvalidInput
-from shared.jobs.submit import Sent
-from shared.specs import TrainSpec, VerifySpec
+from shared.jobs.submit import Sent, SoloSpec
+from shared.queue import SOLO_TASKS
+from shared.specs import SPECS, VerifySpec
 from shared.storage import pieces_of
 from shared.tables import Job, Upload
 from web.errors import invalid_fields, is_api
 from web.services import services
 
 S = TypeVar("S", bound=BaseModel)
+CONTENTS = {
+    "train": "a ZIP of writers' signatures",
+    "evaluate": "a ZIP of writers' genuine signatures and forgeries",
+    "tune": "a ZIP of writers' signatures",
+    "identify": "a ZIP with the folders 'categories' and 'test'",
+}
 
 
 def store_file(file: FileStorage) -> Sent:
@@ -95,13 +102,13 @@ def _submit(kind: str, person_id: int, keep: Callable[[FileStorage], Sent]) -> J
     if len(archives) > 1:
         raise InvalidInput("file_missing", "Send one archive in the field 'archive'.")
     submissions = services().submissions
-    if kind == "train":
-        train = spec_from_form(TrainSpec)
+    if kind not in SPECS:
+        raise InvalidInput("kind_unknown", f"The kind {kind[:40]!r} is not known; the kinds are {', '.join(SPECS)}.")
+    if kind in SOLO_TASKS:
+        spec = spec_from_form(SPECS[kind])
         if not archives:
-            raise InvalidInput("file_missing", "Send a ZIP of writers' signatures in the field 'archive'.")
-        return submissions.train(keep(archives[0]), train, person_id, label)
-    if kind != "verify":
-        raise InvalidInput("kind_unknown", f"The kind {kind[:40]!r} is not known; it is 'verify' or 'train'.")
+            raise InvalidInput("file_missing", f"Send {CONTENTS[kind]} in the field 'archive'.")
+        return submissions.on_archive(keep(archives[0]), cast("SoloSpec", spec), person_id, label)
     verify = spec_from_form(VerifySpec)
     if archives:
         return submissions.verify_batch(keep(archives[0]), verify, person_id, label)

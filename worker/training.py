@@ -3,90 +3,52 @@
 from __future__ import annotations
 
 import platform
-import tempfile
-import time
-from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from shared.archives import Archive
 from shared.errors import NotFound
-from shared.jobs.lifecycle import (
-    JobClaim,
-    claim_job,
-    must_stop,
-    release_job,
-    renew_job,
-    stop_held,
-    succeed_job,
-    tell,
-)
-from shared.jobs.submit import archive_limits
+from shared.jobs.lifecycle import succeed_job, tell
 from shared.registry import add_model
 from shared.specs import NETWORKS, Preprocessing, TrainSpec
-from shared.tables import Epoch, Job, ModelVersion, Upload
+from shared.tables import Epoch, ModelVersion
 from worker.context import Context
-from worker.dataset import Dataset, read_dataset
-from worker.edge import job_edge
-from worker.heartbeat import Heartbeat
+from worker.dataset import Dataset
 from worker.ml.checkpoint import ModelMeta, digest, save_model
-from worker.ml.fit import EpochRow, FitResult, Stopped, fit
-from worker.ml.images import ImageLimits
+from worker.ml.fit import EpochRow, FitResult, fit
 from worker.ml.sampling import Labels, Split, refuse_leak, split_writers
-from worker.models import limit_threads
+from worker.solo import SoloJob, run_solo
 
-PATIENCE_SECONDS = 1800.0  # without a batch done: the validation of very many writers is one step
 REGISTER_TRIES = 3
-ASK_SECONDS = 1.0  # between two looks at whether the job was cancelled
 
 
 def train_job(context: Context, job_id: str) -> None:
     """Run a queued or abandoned training to its end, unless it is cancelled or the worker is being stopped."""
-    lease = context.settings.lease_seconds
-    claim = claim_job(context.database, job_id, context.owner, lease)
-    if claim is None:
-        return
-    limit_threads(context.settings)
-    heartbeat = Heartbeat(lambda: renew_job(context.database, claim, lease), lease, PATIENCE_SECONDS)
-    with heartbeat, job_edge(context, claim):
-        training = _Training(context, claim, job_id, heartbeat.progress)
-        try:
-            training.run()
-        except Stopped:
-            training.let_go()
+    run_solo(context, job_id, lambda solo: _Training(solo).run())
 
 
 class _Training:
     """One training job while this worker holds it."""
 
-    def __init__(self, context: Context, claim: JobClaim, job_id: str, progress: Callable[[], None]) -> None:
-        self._context = context
-        self._progress = progress
-        self._claim = claim
-        self._checkpoint_key = f"checkpoints/{job_id}"
-        self._asked = 0.0
-        with context.database.read() as session:
-            job = session.get_one(Job, claim.job_id)
-            self._upload = session.get_one(Upload, job.upload_id)
-        self._spec = TrainSpec.model_validate(job.spec)
+    def __init__(self, solo: SoloJob) -> None:
+        self._solo = solo
+        self._context, self._claim, self._upload = solo.context, solo.claim, solo.upload
+        self._checkpoint_key = f"checkpoints/{solo.public_id}"
+        self._spec = TrainSpec.model_validate(solo.spec)
         info = NETWORKS[self._spec.network]
         self._preprocessing = Preprocessing(height=info.height, width=info.width)
 
     def run(self) -> None:
         """Read the data, split by writer, fit, and register what came out."""
-        home = self._context.settings.home / "training"
-        home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home) as folder:
-            data = self._read(Path(folder))
+        with self._solo.folder() as folder:
+            data = self._solo.read_dataset(folder, self._preprocessing)
             split = split_writers(data.writers, self._spec.validation_share, self._spec.seed)
             refuse_leak(_images_of(data, split.training), _images_of(data, split.validation))
-            self._tell(phase="training", report=data.summary)
+            self._solo.tell(phase="training", report=data.summary)
             number = {writer: index for index, writer in enumerate(sorted(set(data.writers)))}
             result = fit(
                 data.canvases,
@@ -94,46 +56,11 @@ class _Training:
                 Split(*(tuple(number[writer] for writer in side) for side in (split.training, split.validation))),
                 self._spec,
                 on_epoch=self._on_epoch,
-                should_stop=self._should_stop,
+                should_stop=self._solo.should_stop,
                 checkpoint=self._load_checkpoint(),
                 on_checkpoint=self._on_checkpoint,
             )
         self._register(data, split, result)
-
-    def let_go(self) -> None:
-        """Hand the job back for another worker, or settle its cancellation."""
-        with self._context.database.read() as session:
-            cancelled = must_stop(session, self._claim)
-        if cancelled:
-            stop_held(self._context.database, self._claim)
-        else:
-            release_job(self._context.database, self._claim)
-
-    def _read(self, folder: Path) -> Dataset:
-        def progress(done: int, total: int) -> None:
-            if self._should_stop():
-                raise Stopped
-            self._tell(phase=f"reading images: {done:,} of {total:,}")
-
-        settings = self._context.settings
-        with self._context.store.open(self._upload.blob) as file:
-            archive = Archive(file, archive_limits(settings))
-            limits = ImageLimits(max_pixels=settings.max_pixels)
-            return read_dataset(archive, self._preprocessing, limits, folder, progress)
-
-    def _tell(self, **values: Any) -> None:
-        with self._context.database.write() as session:
-            tell(session, self._claim, **values)
-
-    def _should_stop(self) -> bool:
-        self._progress()
-        if self._context.draining():
-            return True
-        if time.monotonic() - self._asked < ASK_SECONDS:
-            return False
-        self._asked = time.monotonic()
-        with self._context.database.read() as session:
-            return must_stop(session, self._claim)
 
     def _load_checkpoint(self) -> bytes | None:
         try:
@@ -206,7 +133,7 @@ class _Training:
             "validation": {"eer": result.eer, "forgeries": result.forgeries, "note": result.note},
             "network": {
                 "parameters": sum(parameter.numel() for parameter in result.network.parameters()),
-                "embedding": info.embedding,
+                "embedding": info.representation,
             },
             "preprocessing": self._preprocessing.model_dump(mode="json"),
             "library": {"python": platform.python_version()}

@@ -33,7 +33,7 @@ from worker.context import Context
 from worker.edge import ENVIRONMENT, PAUSE_SECONDS, trouble
 from worker.encoding import Encoded, Interrupted, encode
 from worker.heartbeat import Heartbeat
-from worker.ml.compare import set_distances
+from worker.ml.compare import Comparer, euclidean, set_distances
 from worker.models import ModelCache, limit_threads
 
 log = logging.getLogger(__name__)
@@ -85,7 +85,7 @@ def score_claim(
         record(context.database, Claim(claim.model, ()), scored)
         release_chunks(context.database, claim)
         return
-    scored.results = judge(work.pending, encoded, claim.model)
+    scored.results = judge(work.pending, encoded, claim.model, embedder.compare)
     record(context.database, claim, scored)
 
 
@@ -131,7 +131,9 @@ def _stop_check(context: Context, claim: Claim, progress: Callable[[], None]) ->
     return check
 
 
-def judge(pending: list[Pending], encoded: Encoded, model: ModelVersion) -> list[dict[str, Any]]:
+def judge(
+    pending: list[Pending], encoded: Encoded, model: ModelVersion, compare: Comparer = euclidean
+) -> list[dict[str, Any]]:
     """The results of comparisons whose regions are encoded: column values, in the order of ``pending``."""
     results: dict[int, dict[str, Any]] = {}
     scorable: list[tuple[int, Pending, list[int]]] = []  # index, comparison, positions of its usable references
@@ -143,7 +145,7 @@ def judge(pending: list[Pending], encoded: Encoded, model: ModelVersion) -> list
         else:
             scorable.append((index, comparison, usable))
     if scorable:
-        results |= _judge_scorable(scorable, encoded, model)
+        results |= _judge_scorable(scorable, encoded, model, compare)
     return [results[index] for index in range(len(pending))]
 
 
@@ -158,24 +160,27 @@ def _why_unscorable(comparison: Pending, usable: list[int], encoded: Encoded) ->
 
 
 def _judge_scorable(
-    scorable: list[tuple[int, Pending, list[int]]], encoded: Encoded, model: ModelVersion
+    scorable: list[tuple[int, Pending, list[int]]], encoded: Encoded, model: ModelVersion, compare: Comparer
 ) -> dict[int, dict[str, Any]]:
-    def vector(region_id: int) -> np.ndarray[Any, np.dtype[np.float32]]:
-        return encoded.vectors[encoded.digests[region_id]]
+    position = {digest: row for row, digest in enumerate(encoded.vectors)}
+    rows = np.stack(list(encoded.vectors.values()))  # (K, R)
 
-    questioned = np.stack([vector(comparison.questioned_id) for _, comparison, _ in scorable])  # (N, D)
-    references = np.stack([vector(c.reference_ids[i]) for _, c, usable in scorable for i in usable])  # (M, D)
+    def row(region_id: int) -> int:
+        return position[encoded.digests[region_id]]
+
+    questioned = np.array([row(comparison.questioned_id) for _, comparison, _ in scorable])  # (N,)
+    references = np.array([row(c.reference_ids[i]) for _, c, usable in scorable for i in usable])  # (M,)
     counts = [len(usable) for _, _, usable in scorable]
     owner = np.repeat(np.arange(len(scorable), dtype=np.int64), counts)  # (M,)
-    distances, sets, nearest = set_distances(questioned, references, owner)
+    distances, sets, nearest = set_distances(rows, questioned, references, owner, compare)
     results, start = {}, 0
-    for position, (index, comparison, usable) in enumerate(scorable):
+    for number, (index, comparison, usable) in enumerate(scorable):
         own = distances[start : start + len(usable)]
         start += len(usable)
         every: list[float | None] = [None] * len(comparison.reference_ids)
         for reference, value in zip(usable, own, strict=True):
             every[reference] = _short(value)
-        distance = _short(sets[position])
+        distance = _short(sets[number])
         verdict, code, message = _verdict(comparison, usable, distance, encoded, model)
         results[index] = _result(comparison, model) | {
             "verdict": verdict,
@@ -183,7 +188,7 @@ def _judge_scorable(
             "message": message,
             "distance": distance,
             "distances": every,
-            "nearest": usable[int(nearest[position])],
+            "nearest": usable[int(nearest[number])],
         }
     return results
 

@@ -12,13 +12,15 @@ from shared.config import Settings
 from shared.db import Database, utcnow
 from shared.errors import InvalidInput
 from shared.manifest import ImageRef, check_manifest
-from shared.queue import Doorbell, QueueNames, TaskNames
+from shared.queue import SOLO_TASKS, Doorbell, QueueNames, TaskNames
 from shared.registry import default_model, find_model
-from shared.specs import TrainSpec, VerifySpec
+from shared.specs import EvaluateSpec, IdentifySpec, TrainSpec, TuneSpec, VerifySpec
 from shared.storage import BlobStore, Stored
 from shared.tables import Chunk, Comparison, Job, ReferenceSet, Region, Upload
 from shared.tables.base import public_id
 from shared.tables.registry import ModelVersion
+
+SoloSpec = TrainSpec | EvaluateSpec | TuneSpec | IdentifySpec
 
 SMALL_JOB = 16  # comparisons; a job up to this size goes before the large ones
 
@@ -99,22 +101,25 @@ class Submissions:
         self._doorbell.ring(TaskNames.SCORE, job.public_id, queue=QueueNames.INTERACTIVE)
         return job
 
-    def train(self, sent: Sent, spec: TrainSpec, person_id: int | None, label: str = "") -> Job:
-        """Queue a training on an archive of writers' signatures.
+    def on_archive(self, sent: Sent, spec: SoloSpec, person_id: int | None, label: str = "") -> Job:
+        """Queue a job that one worker does alone, on an archive of labelled images.
 
         Raises:
-            InvalidInput: the upload is not a usable archive.
+            InvalidInput: the upload is not a usable archive, or code ``model_none``.
+            NotFound: code ``model_unknown``.
         """
         with self._store.open(sent.stored.key) as file:
             Archive(file, archive_limits(self._settings))
         with self._database.write() as session:
             job = self._add_job(session, spec, person_id, label or sent.filename)
             job.upload_id = _add_upload(session, sent).id
-            job.total = spec.epochs
-        self._doorbell.ring(TaskNames.TRAIN, job.public_id)
+            if isinstance(spec, IdentifySpec | EvaluateSpec):
+                job.model_id = _model_for(session, spec).id
+            job.total = _steps(spec)
+        self._doorbell.ring(SOLO_TASKS[spec.kind], job.public_id)
         return job
 
-    def _add_job(self, session: Session, spec: VerifySpec | TrainSpec, person_id: int | None, label: str) -> Job:
+    def _add_job(self, session: Session, spec: VerifySpec | SoloSpec, person_id: int | None, label: str) -> Job:
         job = Job(
             public_id=public_id("job"),
             kind=spec.kind,
@@ -128,7 +133,12 @@ class Submissions:
         return job
 
 
-def _model_for(session: Session, spec: VerifySpec) -> ModelVersion:
+def _steps(spec: SoloSpec) -> int:
+    """What the job's progress counts, where that is known beforehand."""
+    return spec.epochs if isinstance(spec, TrainSpec) else spec.trials if isinstance(spec, TuneSpec) else 0
+
+
+def _model_for(session: Session, spec: VerifySpec | IdentifySpec | EvaluateSpec) -> ModelVersion:
     return find_model(session, spec.model) if spec.model else default_model(session)
 
 

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from shared.config import Settings
 from shared.db import Database, epoch_now
 from shared.jobs.lifecycle import settle_cancel
-from shared.queue import Doorbell, TaskNames
+from shared.queue import Doorbell, task_of
 from shared.tables import Chunk, Job, JobState
 from shared.tables.jobs import ChunkState
 
@@ -39,7 +39,7 @@ def requeue_stalled(settings: Settings, database: Database, doorbell: Doorbell) 
     with database.read() as session:
         jobs = session.execute(stalled).all()
         cancelling = session.scalars(sa.select(Job.id).where(Job.state == JobState.CANCELLING)).all()
-    rung = [job.id for job in _some_of_each(jobs) if doorbell.ring(_task(job.kind, job.intake_done), job.public_id)]
+    rung = [job.id for job in _some_of_each(jobs) if doorbell.ring(task_of(job.kind, job.intake_done), job.public_id)]
     if rung or cancelling:
         with database.write() as session:
             session.execute(sa.update(Job).where(Job.id.in_(rung)).values(rung_at=epoch_now()))
@@ -52,11 +52,5 @@ def _some_of_each(jobs: Sequence[Any]) -> list[Any]:
     """The oldest jobs of each task: the rest are rung for when these have moved on."""
     rings: dict[str, list[Any]] = {}
     for job in jobs:
-        rings.setdefault(_task(job.kind, job.intake_done), []).append(job)
+        rings.setdefault(task_of(job.kind, job.intake_done), []).append(job)
     return [job for waiting in rings.values() for job in waiting[:MOST_RINGS]]
-
-
-def _task(kind: str, intake_done: bool) -> str:
-    if kind == "train":
-        return TaskNames.TRAIN
-    return TaskNames.SCORE if intake_done else TaskNames.INTAKE

@@ -2,7 +2,19 @@
 
 from shared.tables.base import Base
 from shared.tables.images import Embedding, Region, Upload
-from shared.tables.jobs import Chunk, Comparison, Epoch, Job, JobState, ReferenceSet, Result, Verdict
+from shared.tables.jobs import (
+    Chunk,
+    Comparison,
+    Epoch,
+    Identification,
+    Job,
+    JobState,
+    ReferenceSet,
+    Result,
+    StudyEvent,
+    Trial,
+    Verdict,
+)
 from shared.tables.people import ApiKey, AuditEvent, Person
 from shared.tables.registry import ModelAlias, ModelVersion
 
@@ -14,6 +26,7 @@ __all__ = [
     "Comparison",
     "Embedding",
     "Epoch",
+    "Identification",
     "Job",
     "JobState",
     "ModelAlias",
@@ -22,6 +35,8 @@ __all__ = [
     "ReferenceSet",
     "Region",
     "Result",
+    "StudyEvent",
+    "Trial",
     "Upload",
     "Verdict",
 ]

@@ -162,7 +162,11 @@ class Result(Base):
     distance: Mapped[float | None]  # the set's
     distances: Mapped[list[Any] | None]  # to each reference, in the set's order
     nearest: Mapped[int | None]  # position in the set, from 0
-    threshold: Mapped[float | None]
+    threshold: Mapped[float | None]  # of the distance; what judged where ``scale`` is "distance"
+    llr: Mapped[float | None]  # log10 likelihood ratio of same writer against different writer
+    scale: Mapped[str | None] = mapped_column(sa.String(10))  # what was judged: "distance" or "llr"
+    accept_from: Mapped[float | None]  # llr from which the verdict is accept ...
+    reject_below: Mapped[float | None]  # ... and below which it is reject; between them, review
     model_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id"))
 
     __table_args__ = (sa.Index("ix_results_verdict", "job_id", "verdict", "ordinal"), {"sqlite_with_rowid": False})
@@ -181,3 +185,47 @@ class Epoch(Base):
     learning_rate: Mapped[float]
     images: Mapped[int]
     seconds: Mapped[float]
+
+
+class Identification(Base):
+    """The answer to one test image of an identify job."""
+
+    __tablename__ = "identifications"
+
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"), primary_key=True)
+    ordinal: Mapped[int] = mapped_column(primary_key=True)  # from 1, in the order of the entries
+    entry: Mapped[str] = mapped_column(sa.String(1000))
+    truth: Mapped[str | None] = mapped_column(sa.String(255))  # the category its folder names, where it names one
+    category: Mapped[str | None] = mapped_column(sa.String(255))  # None: none of these
+    nearest: Mapped[str | None] = mapped_column(sa.String(255))  # the best category, also where it is too far
+    distance: Mapped[float | None]  # to the best category
+    runner_up: Mapped[str | None] = mapped_column(sa.String(255))
+    runner_up_distance: Mapped[float | None]
+    code: Mapped[str | None] = mapped_column(sa.String(40))  # why it has no answer
+    message: Mapped[str | None] = mapped_column(sa.Text)
+
+    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 (SQLAlchemy's own form)
+
+
+class Trial(Base):
+    """One training tried by a tune job, as its page shows it; the study itself is in ``StudyEvent``."""
+
+    __tablename__ = "trials"
+
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)  # from 0, Optuna's
+    state: Mapped[str] = mapped_column(sa.String(10))  # running, complete, pruned, failed
+    value: Mapped[float | None]  # mean validation EER over the folds done so far, 0..1
+    params: Mapped[dict[str, Any]]
+    folds: Mapped[int] = mapped_column(default=0)  # done
+    seconds: Mapped[float] = mapped_column(default=0.0)
+
+
+class StudyEvent(Base):
+    """One line of an Optuna journal: what makes a tune job resumable on any worker."""
+
+    __tablename__ = "study_events"
+
+    job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"), primary_key=True)
+    number: Mapped[int] = mapped_column(primary_key=True)  # from 1, in the order written
+    event: Mapped[dict[str, Any]]

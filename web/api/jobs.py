@@ -10,7 +10,7 @@ from flask import Blueprint, Response, jsonify, request, stream_with_context, ur
 
 from shared.errors import InvalidInput
 from shared.jobs import lifecycle, queries
-from shared.queue import TaskNames
+from shared.queue import SOLO_TASKS, TaskNames
 from shared.tables import Job, Verdict
 from web import auth, present
 from web.services import services
@@ -131,7 +131,7 @@ def retry_job(job_id: str) -> Response:
 def ring_retry(job_id: str, person_id: int) -> None:
     """Retry a job and wake a worker for it."""
     kind = lifecycle.retry_job(services().database, job_id, person_id)
-    tasks = [TaskNames.TRAIN] if kind == "train" else [TaskNames.INTAKE, TaskNames.SCORE]
+    tasks = [SOLO_TASKS[kind]] if kind in SOLO_TASKS else [TaskNames.INTAKE, TaskNames.SCORE]
     for task in tasks:
         services().doorbell.ring(task, job_id)
 

@@ -13,7 +13,16 @@ from web.pages.forms import FormFault, form_faults, spec_fields
 from web.services import services
 from web.uploads import files_of, submit_from_request
 
-ADVANCED = ("margin", "optimiser", "learning_rate", "weight_decay", "validation_share", "seed", "make_default")
+ADVANCED = (
+    "margin",
+    "optimiser",
+    "learning_rate",
+    "weight_decay",
+    "validation_share",
+    "calibration_share",
+    "seed",
+    "make_default",
+)
 PAIR, BATCH = "pair", "batch"
 
 

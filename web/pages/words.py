@@ -12,7 +12,20 @@ from shared.tables import Job, JobState, Verdict
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 DISTANCE_PLACES = 4
-KINDS = {"verify": "Verification", "train": "Training"}
+KINDS = {
+    "verify": "Verification",
+    "identify": "Identification",
+    "train": "Training",
+    "evaluate": "Evaluation",
+    "tune": "Tuning",
+}
+WORK = {  # what a job does while its worker has not said it more exactly
+    "verify": "Scoring comparisons",
+    "identify": "Comparing images with the categories",
+    "train": "Training",
+    "evaluate": "Measuring the model",
+    "tune": "Trying settings",
+}
 PHASES = {JobState.QUEUED: "Waiting for a worker", JobState.CANCELLING: "Stopping; what is done is kept"}
 
 
@@ -80,7 +93,7 @@ def phase(job: Job) -> str:
     """What is being done for an unfinished job."""
     if job.state in PHASES:
         return PHASES[JobState(job.state)]
-    return job.phase or ("Scoring comparisons" if job.kind == "verify" else "Training")
+    return job.phase or WORK[job.kind]
 
 
 def sentence(answer: Answer) -> str:

@@ -1,44 +1,50 @@
-"""Distances between embeddings: one questioned signature against a reference set, alone or in bulk."""
+"""Distances between representations: pairs of rows of one array, and questioned images against reference sets."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
+Representations = NDArray[np.floating[Any]]  # (N, R), float32 or as stored
 
-_BLOCK = 65_536  # rows subtracted at a time: 32 MiB at 128 numbers a row
+# rows (N, R), first (P,) and second (P,) of its indices -> the distances (P,), float32, lower is more alike
+Comparer = Callable[[Representations, Integers, Integers], Floats]
 
-
-@dataclass(frozen=True, slots=True)
-class SetDistance:
-    """One comparison: the distance to each reference, the index of the nearest, and the distance to the set."""
-
-    distances: Floats  # (R,)
-    nearest: int
-    distance: float
+_BLOCK = 65_536  # pairs subtracted at a time: 32 MiB at 128 numbers a row
 
 
-def set_distance(questioned: Floats, references: Floats) -> SetDistance:
-    """Compare a questioned embedding (D,) with a reference set (R, D), R at least 1.
+def euclidean(rows: Representations, first: Integers, second: Integers) -> Floats:
+    """Root of the summed squared differences; expanding the square into dot products would cancel near zero."""
+    out = np.empty(len(first), np.float32)
+    for start in range(0, len(first), _BLOCK):
+        part = np.s_[start : start + _BLOCK]
+        difference = rows[first[part]].astype(np.float32) - rows[second[part]].astype(np.float32)
+        out[part] = np.sqrt(np.einsum("md,md->m", difference, difference))
+    return out
 
-    Distances are Euclidean; the distance to the set is the mean of the distances to its references; the first of
-    several equally near references is the nearest. The numbers equal those of :func:`set_distances`.
-    """
-    owner = np.zeros(len(references), np.int64)
-    distances, whole, nearest = set_distances(questioned[None], references, owner)
-    return SetDistance(distances, int(nearest[0]), float(whole[0]))
+
+def cosine(rows: Representations, first: Integers, second: Integers) -> Floats:
+    """1 - cos of the angle between the rows, 0..2: half the squared Euclidean distance of the unit vectors."""
+    wide = rows.astype(np.float32)
+    lengths = np.linalg.norm(wide, axis=1, keepdims=True)  # (N, 1)
+    units = wide / np.maximum(lengths, np.finfo(np.float32).tiny)
+    return np.asarray(np.square(euclidean(units, first, second)) / 2, np.float32)
 
 
-def set_distances(questioned: Floats, references: Floats, owner: Integers) -> tuple[Floats, Floats, Integers]:
-    """Compare N questioned embeddings (N, D), each with its own reference set, M references (M, D) in all.
+def set_distances(
+    rows: Representations, questioned: Integers, references: Integers, owner: Integers, compare: Comparer = euclidean
+) -> tuple[Floats, Floats, Integers]:
+    """Compare N questioned images (N,), each with its own reference set, M references (M,) in all.
 
-    ``owner`` (M,) is the index of the comparison that a reference row belongs to: ascending, and each of 0..N-1 at
-    least once. Returns the distance to each reference (M,), the mean distance to each set (N,), and the position
-    within its set of the nearest reference (N,), counting from 0. Raises ValueError for an owner of another form.
+    ``questioned`` and ``references`` are indices into ``rows`` (K, R). ``owner`` (M,) is the index of the comparison
+    that a reference belongs to: ascending, and each of 0..N-1 at least once. Returns the distance to each reference
+    (M,), the mean distance to each set (N,), and the position within its set of the nearest reference (N,), counting
+    from 0; the first of several equally near. Raises ValueError for an owner of another form.
     """
     count = len(questioned)
     starts = np.searchsorted(owner, np.arange(count))  # (N,)
@@ -49,21 +55,11 @@ def set_distances(questioned: Floats, references: Floats, owner: Integers) -> tu
         or (sizes < 1).any()
     ):
         raise ValueError("owner must ascend and name every comparison at least once, one number for each reference")
-    distances = _distances(questioned, references, owner)
     if not count:
-        return distances, np.zeros(0, np.float32), np.zeros(0, np.int64)
+        return np.zeros(0, np.float32), np.zeros(0, np.float32), np.zeros(0, np.int64)
+    distances = compare(rows, questioned[owner], references)
     mean = np.add.reduceat(distances.astype(np.float64), starts) / sizes
     lowest = np.minimum.reduceat(distances, starts)
     is_lowest = np.flatnonzero(distances == np.repeat(lowest, sizes))
     first = is_lowest[np.searchsorted(is_lowest, starts)]  # a set's first lowest row is not before its start
     return distances, mean.astype(np.float32), (first - starts).astype(np.int64)
-
-
-def _distances(questioned: Floats, references: Floats, owner: Integers) -> Floats:
-    """Root of the summed squared differences; expanding the square into dot products would cancel near zero."""
-    out = np.empty(len(references), np.float32)
-    for start in range(0, len(references), _BLOCK):
-        rows = np.s_[start : start + _BLOCK]
-        difference = references[rows].astype(np.float32) - questioned[owner[rows]].astype(np.float32)
-        out[rows] = np.sqrt(np.einsum("md,md->m", difference, difference))
-    return out

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.specs import Preprocessing
+from worker.ml.compare import Comparer, euclidean
 
 _BATCH = {"cpu": 32, "cuda": 512}  # canvases at a time; on the CPU larger ones only leave its caches
 _OTHER_BATCH = 64
@@ -27,8 +28,9 @@ def as_input(canvases: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
 class Embedder:
     """A network ready to embed. Takes the network over: moves it to the device and into evaluation mode.
 
-    ``preprocessing`` gives the size of the canvases accepted. ``batch`` is how many canvases pass at once; it is
-    halved for good whenever the device runs out of memory.
+    ``preprocessing`` gives the size of the canvases accepted. ``compare`` tells how far apart two rows of what
+    :meth:`embed` gives are. ``batch`` is how many canvases pass at once; it is halved for good whenever the device
+    runs out of memory.
     """
 
     def __init__(
@@ -37,9 +39,11 @@ class Embedder:
         preprocessing: Preprocessing,
         device: torch.device | None = None,
         batch: int | None = None,
+        compare: Comparer = euclidean,
     ) -> None:
         self.device = device if device is not None else best_device()
         self.preprocessing = preprocessing
+        self.compare = compare
         self.batch = batch if batch is not None else _BATCH.get(self.device.type, _OTHER_BATCH)
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
 

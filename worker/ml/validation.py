@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from shared.errors import TrainingFailed
-from worker.ml.compare import set_distances
+from worker.ml.compare import euclidean
 from worker.ml.losses import GroupWeights, contrastive_loss
 from worker.ml.metrics import equal_error_rate
 from worker.ml.sampling import Labels, Split
@@ -115,8 +115,7 @@ def _thinned(pairs: Integers, stream: np.random.Generator) -> Integers:
 
 
 def _distances(embeddings: NDArray[np.float32], pairs: Integers) -> NDArray[np.float32]:
-    first, second = embeddings[pairs[:, 0]], embeddings[pairs[:, 1]]
-    return set_distances(first, second, np.arange(len(pairs)))[0]
+    return euclidean(embeddings, pairs[:, 0], pairs[:, 1])
 
 
 def _note(labels: Labels, split: Split[int], forgeries: str, borrowed: bool) -> str:

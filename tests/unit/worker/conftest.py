@@ -43,4 +43,4 @@ def submit(tiny_model: ModelFile) -> Submit:
 def submit_training(context: Context, files: dict[str, bytes], **fields: object) -> Job:
     """Submit a training set."""
     spec = TrainSpec.model_validate({"epochs": 2} | fields)
-    return submissions(context).train(send(context, zip_of(dict(files)), "set.zip"), spec, None)
+    return submissions(context).on_archive(send(context, zip_of(dict(files)), "set.zip"), spec, None)

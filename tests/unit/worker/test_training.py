@@ -13,7 +13,7 @@ from shared.registry import default_model
 from shared.tables import Job, JobState, ModelVersion
 from tests.factories import expire, png, reload, training_files
 from tests.unit.worker.conftest import submit_training
-from worker import training
+from worker import solo, training
 from worker.context import Context
 from worker.ml.checkpoint import load_model
 from worker.training import train_job
@@ -23,7 +23,7 @@ FILES = training_files(writers=3, genuine=3, forged=1)
 
 @pytest.fixture(autouse=True)
 def ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(training, "ASK_SECONDS", -1.0)
+    monkeypatch.setattr(solo, "ASK_SECONDS", -1.0)
 
 
 def models(database: Database) -> list[ModelVersion]:

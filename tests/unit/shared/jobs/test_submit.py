@@ -104,14 +104,14 @@ def test_the_number_of_references(
 
 
 def test_a_training(submissions: Submissions, database: Database, store: FolderStore, doorbell: Doorbells) -> None:
-    job = submissions.train(sent(store, zip_of({"a/genuine/1.png": png()})), TrainSpec(epochs=7), None, "mine")
+    job = submissions.on_archive(sent(store, zip_of({"a/genuine/1.png": png()})), TrainSpec(epochs=7), None, "mine")
     assert doorbell.rung == [(TaskNames.TRAIN, (job.public_id,), None)]
     assert (job.total, job.label, job.spec["epochs"]) == (7, "mine", 7)
 
 
 def test_a_training_set_that_is_no_archive(submissions: Submissions, database: Database, store: FolderStore) -> None:
     with pytest.raises(CountersignError) as caught:
-        submissions.train(sent(store, png()), TrainSpec(), None)
+        submissions.on_archive(sent(store, png()), TrainSpec(), None)
     assert caught.value.code == "archive_not_zip"
     assert count(database, Job) == 0
 
@@ -120,7 +120,7 @@ def test_a_doorbell_that_fails_after_the_commit_loses_nothing(
     submissions: Submissions, database: Database, store: FolderStore, doorbell: Doorbells
 ) -> None:
     doorbell.deaf = True
-    job = submissions.train(sent(store, zip_of({"a/genuine/1.png": png()})), TrainSpec(), None)
+    job = submissions.on_archive(sent(store, zip_of({"a/genuine/1.png": png()})), TrainSpec(), None)
     with database.read() as session:
         assert session.get_one(Job, job.id).state == JobState.QUEUED
 

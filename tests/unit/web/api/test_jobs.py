@@ -79,7 +79,7 @@ def test_refused_requests_leave_nothing(caller: Caller, database: Database, sett
     assert_problem(caller.submit(), 422, "file_missing")
     assert_problem(caller.submit(questioned=png()), 422, "file_missing")
     assert_problem(caller.submit("train"), 422, "file_missing")
-    assert_problem(caller.submit("identify", **pair), 422, "kind_unknown")
+    assert_problem(caller.submit("paint", **pair), 422, "kind_unknown")
     assert_problem(caller.submit(archive=png()), 422, "archive_not_zip")
     assert_problem(caller.submit(archive=zip_of({"a.png": png()})), 422, "manifest_missing")
     assert_problem(caller.submit(**pair, model="nobody"), 404, "model_unknown")

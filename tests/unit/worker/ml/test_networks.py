@@ -39,7 +39,7 @@ def test_catalogue_and_builders_agree(name: str) -> None:
     info = NETWORKS[name]
     canvases = torch.rand(3, 1, info.height, info.width)
     embeddings = build(name).eval()(canvases)
-    assert embeddings.shape == (3, info.embedding)
+    assert embeddings.shape == (3, info.representation)
     assert torch.isfinite(embeddings).all()
 
 

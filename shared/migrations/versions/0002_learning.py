@@ -1,0 +1,63 @@
+"""Likelihood ratios, identifications, trials"""
+
+import sqlalchemy as sa
+from alembic import op
+
+BIG = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+revision = "0002"
+down_revision = "0001"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    with op.batch_alter_table("results", schema=None) as batch_op:
+        for name in ("llr", "accept_from", "reject_below"):
+            batch_op.add_column(sa.Column(name, sa.Double(), nullable=True))
+        batch_op.add_column(sa.Column("scale", sa.String(length=10), nullable=True))
+    op.create_table(
+        "identifications",
+        sa.Column("job_id", BIG, nullable=False),
+        sa.Column("ordinal", BIG, nullable=False),
+        sa.Column("entry", sa.String(length=1000), nullable=False),
+        sa.Column("truth", sa.String(length=255), nullable=True),
+        sa.Column("category", sa.String(length=255), nullable=True),
+        sa.Column("nearest", sa.String(length=255), nullable=True),
+        sa.Column("distance", sa.Double(), nullable=True),
+        sa.Column("runner_up", sa.String(length=255), nullable=True),
+        sa.Column("runner_up_distance", sa.Double(), nullable=True),
+        sa.Column("code", sa.String(length=40), nullable=True),
+        sa.Column("message", sa.Text(), nullable=True),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_identifications_job_id_jobs")),
+        sa.PrimaryKeyConstraint("job_id", "ordinal", name=op.f("pk_identifications")),
+        sqlite_with_rowid=False,
+    )
+    op.create_table(
+        "trials",
+        sa.Column("job_id", BIG, nullable=False),
+        sa.Column("number", BIG, nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("value", sa.Double(), nullable=True),
+        sa.Column("params", sa.JSON(), nullable=False),
+        sa.Column("folds", BIG, nullable=False),
+        sa.Column("seconds", sa.Double(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_trials_job_id_jobs")),
+        sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_trials")),
+    )
+    op.create_table(
+        "study_events",
+        sa.Column("job_id", BIG, nullable=False),
+        sa.Column("number", BIG, nullable=False),
+        sa.Column("event", sa.JSON(), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_study_events_job_id_jobs")),
+        sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_study_events")),
+    )
+
+
+def downgrade() -> None:
+    for table in ("study_events", "trials", "identifications"):
+        op.drop_table(table)
+    with op.batch_alter_table("results", schema=None) as batch_op:
+        for name in ("llr", "scale", "accept_from", "reject_below"):
+            batch_op.drop_column(name)
