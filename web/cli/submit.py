@@ -1,0 +1,84 @@
+"""``countersign submit``: one command for each kind of job."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shared.specs import NETWORKS, OptimiserName, TrainSpec
+from web.cli.common import connect, describe_options, filled, follow, json_option, wait_option
+from web.cli.packing import open_archive
+from web.client import Files
+
+
+@click.group()
+def submit() -> None:
+    """Queue a verification or a training."""
+
+
+@submit.command("verify")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
+@click.option("--model", help="name, name@version or digest [the default model]")
+@click.option("--label", help="Shown in the list of jobs.")
+@click.option(
+    "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the results as CSV; implies --wait."
+)
+@wait_option
+@json_option
+def submit_verify(
+    paths: tuple[Path, ...], model: str | None, label: str | None, out: Path | None, wait: bool, as_json: bool
+) -> None:
+    """Verify PATH (a ZIP or folder with manifest.csv), or one QUESTIONED image against REFERENCE images."""
+    fields = {name: value for name, value in (("model", model), ("label", label)) if value}
+    if len(paths) == 1:
+        name, stream = open_archive(paths[0], needs_manifest=True)
+        files: Files = [("archive", (name, stream, "application/zip"))]
+    else:
+        names = ("questioned", *["reference"] * (len(paths) - 1))
+        if any(path.is_dir() for path in paths):
+            raise click.UsageError("Name one ZIP or folder, or one questioned image and its references.")
+        files = [
+            (name, (path.name, path.open("rb"), "application/octet-stream"))
+            for name, path in zip(names, paths, strict=True)
+        ]
+    with connect() as client:
+        job = client.submit("verify", fields, files)
+        ok = follow(client, job, wait or out is not None, as_json)
+        if out is not None:
+            with out.open("wb") as target:
+                client.results_csv(job["id"], target)
+    sys.exit(0 if ok else 1)
+
+
+@submit.command("train")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--name", help="Name of the model version. [signatures]")
+@click.option("--network", type=click.Choice(sorted(NETWORKS)))
+@click.option("--epochs", type=int)
+@click.option("--margin", type=float)
+@click.option("--optimiser", type=click.Choice(list(OptimiserName.__args__)))  # type: ignore[attr-defined]  # a Literal
+@click.option("--learning-rate", type=float)
+@click.option("--weight-decay", type=float)
+@click.option("--validation-share", type=float)
+@click.option("--seed", type=int)
+@click.option("--default", "make_default", is_flag=True, help="Make the result the default model.")
+@click.option("--label", help="Shown in the list of jobs.")
+@wait_option
+@json_option
+def submit_train(path: Path, wait: bool, as_json: bool, **options: Any) -> None:
+    """Train a model on PATH: a ZIP or folder of writers' genuine and forged signatures.
+
+    The layouts of CEDAR and ICDAR 2011 and WRITER/genuine|forged/... are detected.
+    """
+    fields = filled(options)
+    name, stream = open_archive(path, needs_manifest=False)
+    with connect() as client:
+        job = client.submit("train", fields, [("archive", (name, stream, "application/zip"))])
+        ok = follow(client, job, wait, as_json)
+    sys.exit(0 if ok else 1)
+
+
+describe_options(submit_train, TrainSpec)
