@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+
+ComparerName = Literal["euclidean", "cosine", "local"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -13,7 +17,8 @@ class NetworkInfo:
     """One network of the catalogue. ``height`` and ``width`` are of its input canvas, in pixels.
 
     ``representation`` is the length of what it makes of one canvas. ``comparer`` is how two of those are compared
-    when the recipe does not say: ``local`` networks know no other way.
+    when the recipe does not say: ``local`` networks know no other way. ``pretrained`` networks can start from a file
+    of torchvision's weights.
     """
 
     name: str
@@ -21,7 +26,8 @@ class NetworkInfo:
     height: int
     width: int
     representation: int
-    comparer: Literal["euclidean", "cosine", "local"] = "euclidean"
+    comparer: ComparerName = "euclidean"
+    pretrained: bool = False
 
 
 NETWORKS = {
@@ -29,15 +35,22 @@ NETWORKS = {
     for info in (
         NetworkInfo("compact", "Compact residual network, under 2 million weights", 96, 192, 128),
         NetworkInfo("seed", "The article's network: 4 convolutions, 3 poolings, 2 dense layers", 105, 105, 128),
+        NetworkInfo("signet", "SigNet (Dey et al. 2017) with local response norm; 113 million weights", 155, 220, 128),
+        NetworkInfo("signet-bn", "SigNet with batch norm in place of local response norm", 155, 220, 128),
+        NetworkInfo("conv4", "Four blocks of 64 channels (Vinyals et al. 2016), for small pictures", 64, 64, 128),
+        NetworkInfo("resnet18", "ResNet of 18 layers, 11 million weights", 224, 224, 128, pretrained=True),
+        NetworkInfo("resnet34", "ResNet of 34 layers, 21 million weights", 224, 224, 128, pretrained=True),
+        NetworkInfo("resnet50", "ResNet of 50 layers, 24 million weights", 224, 224, 128, pretrained=True),
     )
 }
 
-NetworkName = Literal["compact", "seed"]
+NetworkName = Literal["compact", "seed", "signet", "signet-bn", "conv4", "resnet18", "resnet34", "resnet50"]
 OptimiserName = Literal["adam", "adamw", "rmsprop", "sgd"]
-LossName = Literal["contrastive", "triplet", "cross-entropy", "multi-similarity"]
+LossName = Literal["contrastive", "triplet", "cross-entropy", "multi-similarity", "pair-cross-entropy"]
 MiningName = Literal["semi-hard", "hard", "all"]
 SimilarityName = Literal["euclidean", "cosine"]
 ScheduleName = Literal["cosine", "step", "constant"]
+AugmentationName = Literal["none", "light", "strong"]
 PresetName = Literal["signature", "photo"]
 ProtocolName = Literal["grey-ink", "binary-ink"]
 
@@ -80,11 +93,57 @@ class TrainSpec(Spec):
     kind: Literal["train"] = "train"
     name: ModelName = Field(default="signatures", description="name of the model version that comes out")
     network: NetworkName = Field(default="compact", description="network of the catalogue")
-    epochs: int = Field(default=20, ge=1, le=1000, description="passes over the training writers")
+    from_model: ModelReference | None = Field(
+        default=None,
+        description="model whose weights the training begins with, of the same network; empty: fresh weights",
+    )
+    epochs: int = Field(default=20, ge=1, le=1000, description="passes over the training writers, at most")
+    loss: Literal["auto", LossName] = Field(
+        default="auto",
+        description="what is minimised; auto: contrastive, or the pair cross-entropy of a network that compares by "
+        "itself. Cross-entropy learns a distance of its own",
+    )
+    similarity: SimilarityName = Field(
+        default="euclidean", description="how two embeddings are compared; cosine leaves their lengths out"
+    )
     margin: float = Field(default=2.0, gt=0, le=100, description="margin of the contrastive loss, in units of distance")
+    triplet_margin: float = Field(
+        default=0.5, gt=0, le=100, description="margin of the triplet loss, in units of distance"
+    )
+    mining: MiningName = Field(default="semi-hard", description="which triplets of a batch count in the triplet loss")
+    skilled_weight: float = Field(
+        default=1.0, ge=0, le=100, description="weight of skilled forgeries against genuine signatures of other writers"
+    )
     optimiser: OptimiserName = Field(default="adam", description="gradient method")
     learning_rate: float = Field(default=1e-3, gt=0, le=10, description="step size of the optimiser")
     weight_decay: float = Field(default=5e-4, ge=0, le=1, description="L2 penalty on the weights")
+    momentum: float = Field(default=0.9, ge=0, lt=1, description="momentum of sgd, Nesterov's unless told otherwise")
+    classical_momentum: bool = Field(default=False, description="have sgd use classical momentum, not Nesterov's")
+    schedule: ScheduleName = Field(default="cosine", description="how the learning rate falls")
+    warm_up: float = Field(
+        default=0.03, ge=0, le=0.5, description="share of the training in which the learning rate rises to its height"
+    )
+    step_epochs: int = Field(default=10, ge=1, le=1000, description="epochs between two falls of the step schedule")
+    step_factor: float = Field(default=0.1, gt=0, le=1, description="what a fall leaves of the learning rate")
+    clip: float = Field(default=5.0, ge=0, le=1e6, description="largest norm of a batch's gradient; 0: no limit")
+    average: float = Field(
+        default=0.95,
+        ge=0,
+        lt=1,
+        description="what a step keeps of the running average of the weights; the average is the result; 0: none",
+    )
+    patience: int = Field(
+        default=0, ge=0, le=1000, description="epochs without improvement after which training ends early; 0: never"
+    )
+    batch_writers: int = Field(default=12, ge=1, le=512, description="writers in a batch")
+    batch_genuine: int = Field(default=4, ge=1, le=64, description="genuine signatures of each of them")
+    batch_forged: int = Field(default=3, ge=0, le=64, description="skilled forgeries of each of them")
+    passes: float = Field(
+        default=1.0, gt=0, le=100, description="how often an epoch shows each writer's genuine signatures"
+    )
+    augmentation: AugmentationName = Field(
+        default="light", description="small changes to the images that keep the writer's identity"
+    )
     validation_share: float = Field(
         default=0.2, gt=0, lt=1, description="share of writers held out to choose the best epoch and the threshold"
     )
@@ -96,6 +155,20 @@ class TrainSpec(Spec):
     )
     seed: int = Field(default=1, ge=0, lt=2**31, description="seed of the split, the weights and the batches")
     make_default: bool = Field(default=False, description="use the result for verifications that name no model")
+
+    @field_validator("loss")
+    @classmethod
+    def _fits_the_network(cls, loss: str, info: ValidationInfo) -> str:
+        network = NETWORKS.get(info.data.get("network", ""))
+        pairs_of_its_own = network is not None and network.comparer == "local"
+        if loss != "auto" and network is not None and (loss == "pair-cross-entropy") != pairs_of_its_own:
+            fitting = "pair-cross-entropy" if pairs_of_its_own else "any but pair-cross-entropy"
+            raise PydanticCustomError(
+                "loss_other_network",
+                "the network {network} takes {fitting}, or auto",
+                {"network": network.name, "fitting": fitting},
+            )
+        return loss
 
 
 class IdentifySpec(Spec):
