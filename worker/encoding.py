@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import islice
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,7 +74,7 @@ def encode(
     ):
         while batch := list(islice(prepared, BATCH)):
             fresh = _take_prepared(batch, encoded, scored)
-            encoded.vectors |= _stored(context, model_id, set(fresh))  # known from another upload
+            encoded.vectors |= stored_embeddings(context, model_id, set(fresh))  # known from another upload
             _embed(model_id, embedder, fresh, encoded, scored)
             check()
     return encoded
@@ -87,11 +88,12 @@ def _known(context: Context, model_id: int, work: Work) -> Encoded:
             encoded.faults[region_id] = Fault(region.code, region.message or "")
         elif region.digest:
             encoded.digests[region_id] = region.digest
-    encoded.vectors = _stored(context, model_id, set(encoded.digests.values()))
+    encoded.vectors = stored_embeddings(context, model_id, set(encoded.digests.values()))
     return encoded
 
 
-def _stored(context: Context, model_id: int, digests: set[str]) -> dict[str, Floats]:
+def stored_embeddings(context: Context, model_id: int, digests: set[str]) -> dict[str, Floats]:
+    """What the model's encoder made of these digests before, where it did."""
     with context.database.read() as session:
         stored = load_embeddings(session, model_id, digests)
     return {digest: np.frombuffer(vector, dtype="<f4") for digest, vector in stored.items()}
@@ -137,5 +139,9 @@ def _embed(
     vectors = embedder.embed(np.stack([fresh[digest] for digest in unknown]))  # (N, D)
     for digest, vector in zip(unknown, vectors, strict=True):
         encoded.vectors[digest] = vector
-        content = vector.astype("<f4", copy=False).tobytes()
-        scored.embeddings.append({"model_id": model_id, "digest": digest, "vector": content})
+        scored.embeddings.append(embedding_values(model_id, digest, vector))
+
+
+def embedding_values(model_id: int, digest: str, vector: Floats) -> dict[str, Any]:
+    """The row of the table ``embeddings`` that keeps ``vector``."""
+    return {"model_id": model_id, "digest": digest, "vector": vector.astype("<f4", copy=False).tobytes()}

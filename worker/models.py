@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from functools import lru_cache
 
 import cv2
 import torch
@@ -11,6 +12,7 @@ from shared.config import Settings
 from shared.errors import NotFound
 from shared.storage import BlobStore
 from shared.tables import ModelVersion
+from worker.context import Context
 from worker.ml.checkpoint import digest, load_model
 from worker.ml.embedder import Embedder
 
@@ -55,3 +57,10 @@ class ModelCache:
             raise NotFound("model_deleted", f"The weights of {model.label} are not those that were registered.")
         network, meta = load_model(data)
         return Embedder(network, meta.preprocessing)
+
+
+@lru_cache(maxsize=1)
+def shared_models(context: Context) -> ModelCache:
+    """The process's own cache: verifications and identifications load the same weights once."""
+    limit_threads(context.settings)
+    return ModelCache(context.store)

@@ -6,7 +6,7 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -34,17 +34,11 @@ from worker.edge import ENVIRONMENT, PAUSE_SECONDS, trouble
 from worker.encoding import Encoded, Interrupted, encode
 from worker.heartbeat import Heartbeat
 from worker.ml.compare import Comparer, euclidean, set_distances
-from worker.models import ModelCache, limit_threads
+from worker.models import ModelCache, shared_models
 
 log = logging.getLogger(__name__)
 
 CANCEL_CHECK_SECONDS = 2.0
-
-
-@lru_cache(maxsize=1)
-def _models(context: Context) -> ModelCache:
-    limit_threads(context.settings)
-    return ModelCache(context.store)
 
 
 def score_waiting(context: Context) -> None:
@@ -57,7 +51,7 @@ def score_waiting(context: Context) -> None:
         renew = partial(renew_chunks, context.database, claim, settings.lease_seconds)
         with Heartbeat(renew, settings.lease_seconds) as heartbeat:
             try:
-                score_claim(context, _models(context), claim, heartbeat.progress)
+                score_claim(context, shared_models(context), claim, heartbeat.progress)
             except ENVIRONMENT as error:
                 with suppress(SQLAlchemyError):
                     release_chunks(context.database, claim, PAUSE_SECONDS, trouble(error))
