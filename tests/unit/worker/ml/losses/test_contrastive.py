@@ -5,7 +5,8 @@ import math
 import pytest
 import torch
 
-from worker.ml.losses import GroupWeights, batch_loss, contrastive_loss, pair_distances
+from worker.ml.losses.contrastive import batch_loss, contrastive_loss
+from worker.ml.losses.pairs import GroupWeights, pair_distances
 
 TOLERANCE = {torch.float64: 1e-12, torch.float32: 1e-5, torch.bfloat16: 2e-2}
 
