@@ -1,12 +1,12 @@
-"""A training archive as arrays: every usable image prepared once, into a memory-mapped file."""
+"""A labelled archive as arrays: every usable image prepared once, into a memory-mapped file."""
 
 from __future__ import annotations
 
 import math
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
 from typing import Any
@@ -15,16 +15,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.archives import Archive
-from shared.errors import CountersignError, TrainingFailed, UnusableImage
-from shared.specs import Preprocessing
+from shared.errors import CountersignError, InvalidInput, TrainingFailed, UnusableImage
+from shared.specs import Preprocessing, ProtocolName
 from worker.ahead import ahead
-from worker.ml.images import ImageLimits, decode, pixel_digest, prepare
-from worker.ml.layouts import Layout, Sample, detect
+from worker.ml.images import ImageLimits, Pixels, binarise, decode, pixel_digest, prepare
+from worker.ml.layouts import Layout, Pair, Sample, Skipped, count_writers, detect
 
 PREPARE_THREADS = 2
 AHEAD = 256  # images prepared before they are asked for
+AHEAD_DECODED = 16  # the same where whole pages are kept for an observer
 SKIPPED_SHOWN = 50
 TELL_SECONDS = 0.5
+_NAMED = 10  # writers named in an error
+
+Observer = Callable[[int, Pixels], None]
+"""(row, decoded grey pixels (height, width)) of each image kept, in the order of the rows."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ListedPairs:
+    """The comparisons that the archive itself lists: rows of a :class:`Dataset`, P of them; false when there are none.
+
+    ``genuine``: one writer wrote both. Otherwise the pair is a skilled forgery where exactly one of its rows is
+    ``forged`` and both bear the same writer's name, and a random one where the names differ.
+    """
+
+    first: NDArray[np.int64]  # (P,)
+    second: NDArray[np.int64]  # (P,)
+    genuine: NDArray[np.bool_]  # (P,)
+
+    def __len__(self) -> int:
+        return len(self.genuine)
+
+
+def _no_pairs() -> ListedPairs:
+    return _listed([])
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +62,20 @@ class Dataset:
     digests: list[str]
     entries: list[str]
     summary: dict[str, Any]
+    pairs: ListedPairs = field(default_factory=_no_pairs)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What of an archive is read, and how.
+
+    ``protocol``: ``grey-ink`` keeps the greys of the ink, ``binary-ink`` binarises it before it is prepared.
+    ``writers``: these alone; None: all. ``observe`` sees the pixels of each image kept, before they are binarised.
+    """
+
+    protocol: ProtocolName = "grey-ink"
+    writers: frozenset[str] | None = None
+    observe: Observer | None = None
 
 
 def read_dataset(
@@ -45,44 +84,75 @@ def read_dataset(
     limits: ImageLimits,
     folder: Path,
     progress: Callable[[int, int], None],
+    reading: Reading = Reading(),
 ) -> Dataset:
     """Detect the layout, and prepare every image it names; those that cannot be used are listed with the reason.
 
-    ``progress(done, total)`` is called now and then; what it raises stops the reading.
+    An image that comes a second time under the same writer's name is left out, and pairs that name it mean the
+    first. ``progress(done, total)`` is called now and then; what it raises stops the reading.
 
     Raises:
         TrainingFailed: codes ``no_images``, ``layout_unknown``.
+        InvalidInput: code ``writers_unknown``.
     """
-    layout = detect(archive.names())
-    samples = layout.samples
+    layout = detect(archive.names(), lambda name, most: _read_table(archive, name, most))
+    samples = _chosen(layout.samples, reading.writers)
     shape = (len(samples), preprocessing.height, preprocessing.width)
     canvases = _map_canvases(folder / "canvases.u8", shape)
-    reader = _SampleReader(archive, preprocessing, limits)
-    kept: list[tuple[Sample, str]] = []
-    skipped: list[dict[str, str]] = []
+    reader = _SampleReader(archive, preprocessing, limits, reading)
+    kept = _Kept()
     told = 0.0
-    with ahead(reader, samples, PREPARE_THREADS, AHEAD) as prepared:
+    with ahead(reader, samples, PREPARE_THREADS, AHEAD_DECODED if reading.observe else AHEAD) as prepared:
         for done, (sample, outcome) in enumerate(prepared, 1):
             if isinstance(outcome, CountersignError):
-                skipped.append({"entry": sample.entry, "code": outcome.code, "reason": outcome.message})
-            else:
-                canvases[len(kept)], digest = outcome
-                kept.append((sample, digest))
+                kept.skipped.append(Skipped(sample.entry, outcome.message, outcome.code))
+            elif (row := kept.take(sample, outcome.digest)) is not None:
+                canvases[row] = outcome.canvas
+                if reading.observe and outcome.pixels is not None:
+                    reading.observe(row, outcome.pixels)
             if time.monotonic() - told > TELL_SECONDS or done == len(samples):
                 told = time.monotonic()
                 progress(done, len(samples))
-    if not kept:
+    if not kept.samples:
         raise TrainingFailed(
-            "no_images", f"None of the {len(samples)} images can be read. The first: {skipped[0]['reason']}"
+            "no_images", f"None of the {len(samples)} images can be read. The first: {kept.skipped[0].reason}"
         )
+    pairs = kept.pairs(layout.pairs)
     return Dataset(
-        canvases=canvases[: len(kept)],
-        writers=[sample.writer for sample, _ in kept],
-        forged=np.array([sample.forged for sample, _ in kept]),
-        digests=[digest for _, digest in kept],
-        entries=[sample.entry for sample, _ in kept],
-        summary=_summary(layout, [sample for sample, _ in kept], skipped),
+        canvases=canvases[: len(kept.samples)],
+        writers=[sample.writer for sample in kept.samples],
+        forged=np.array([sample.forged for sample in kept.samples]),
+        digests=kept.digests,
+        entries=[sample.entry for sample in kept.samples],
+        summary=_summary(layout, kept, pairs),
+        pairs=pairs,
     )
+
+
+def _read_table(archive: Archive, name: str, most: int) -> bytes:
+    entry = archive.find(name)
+    if entry is None:
+        raise UnusableImage("table_missing", f"{name} is not in the archive.")
+    if entry.size > most:
+        raise UnusableImage("table_too_large", f"it has {entry.size:,} bytes; at most {most:,} are read")
+    return archive.read(entry)
+
+
+def _chosen(samples: tuple[Sample, ...], writers: frozenset[str] | None) -> tuple[Sample, ...]:
+    if writers is None:
+        return samples
+    known = dict.fromkeys(sample.writer for sample in samples)
+    unknown = sorted(writers - known.keys())
+    if unknown:
+        raise InvalidInput(
+            "writers_unknown",
+            f"The archive has no writer {_some(unknown)}. Name some of its {len(known):,}: {_some(list(known))}.",
+        )
+    return tuple(sample for sample in samples if sample.writer in writers)
+
+
+def _some(writers: list[str]) -> str:
+    return ", ".join(writers[:_NAMED]) + (", ..." if len(writers) > _NAMED else "")
 
 
 def _map_canvases(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -92,19 +162,29 @@ def _map_canvases(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
     return np.memmap(path, dtype=np.uint8, mode="r+", shape=shape)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class _Prepared:
+    canvas: Pixels
+    digest: str
+    pixels: Pixels | None  # only where somebody observes them
+
+
 class _SampleReader:
     """Reads and prepares one sample; called from several threads."""
 
-    def __init__(self, archive: Archive, preprocessing: Preprocessing, limits: ImageLimits) -> None:
+    def __init__(self, archive: Archive, preprocessing: Preprocessing, limits: ImageLimits, reading: Reading) -> None:
         self._archive = archive
         self._preprocessing = preprocessing
         self._limits = limits
+        self._binary = reading.protocol == "binary-ink"
+        self._observed = reading.observe is not None
         self._lock = Lock()
 
-    def __call__(self, sample: Sample) -> tuple[Sample, tuple[NDArray[np.uint8], str] | CountersignError]:
+    def __call__(self, sample: Sample) -> tuple[Sample, _Prepared | CountersignError]:
         try:
             pixels = decode(self._read(sample.entry), limits=self._limits)
-            return sample, (prepare(pixels, self._preprocessing), pixel_digest(pixels))
+            canvas = prepare(binarise(pixels) if self._binary else pixels, self._preprocessing)
+            return sample, _Prepared(canvas, pixel_digest(pixels), pixels if self._observed else None)
         except CountersignError as error:
             return sample, error
 
@@ -116,15 +196,64 @@ class _SampleReader:
             return self._archive.read(entry)
 
 
-def _summary(layout: Layout, kept: list[Sample], skipped: list[dict[str, str]]) -> dict[str, Any]:
+class _Kept:
+    """The rows so far: samples and digests in their order, and what was left out."""
+
+    def __init__(self) -> None:
+        self.samples: list[Sample] = []
+        self.digests: list[str] = []
+        self.skipped: list[Skipped] = []
+        self._first: dict[tuple[str, str], int] = {}  # (writer, digest): row
+        self._rows: dict[str, int] = {}  # entry: row
+
+    def take(self, sample: Sample, digest: str) -> int | None:
+        """The row of a new image; None for one that this writer has already."""
+        row = self._first.setdefault((sample.writer, digest), len(self.samples))
+        if row < len(self.samples):
+            self._leave(sample, self.samples[row], row)
+            return None
+        self._rows[sample.entry] = row
+        self.samples.append(sample)
+        self.digests.append(digest)
+        return row
+
+    def _leave(self, sample: Sample, other: Sample, row: int) -> None:
+        if sample.forged == other.forged:
+            self._rows[sample.entry] = row
+            self.skipped.append(Skipped(sample.entry, f"the same image as {other.entry}", "image_twice"))
+        else:
+            kinds = ("forged", "genuine") if sample.forged else ("genuine", "forged")
+            reason = f"labelled {kinds[0]}, yet the same image as {other.entry}, labelled {kinds[1]}"
+            self.skipped.append(Skipped(sample.entry, reason, "label_contradicts"))
+
+    def pairs(self, listed: Iterable[Pair]) -> ListedPairs:
+        """The pairs of which both images are kept, as rows, each once."""
+        rows = ((self._rows.get(pair.first), self._rows.get(pair.second), pair.genuine) for pair in listed)
+        both = ((a, b, genuine) for a, b, genuine in rows if a is not None and b is not None and a != b)
+        return _listed(list(dict.fromkeys(both)))
+
+
+def _listed(pairs: list[tuple[int, int, bool]]) -> ListedPairs:
+    table = np.array(pairs, dtype=np.int64).reshape(-1, 3)
+    return ListedPairs(table[:, 0].copy(), table[:, 1].copy(), table[:, 2].astype(np.bool_))
+
+
+def _summary(layout: Layout, kept: _Kept, pairs: ListedPairs) -> dict[str, Any]:
     """What was detected, for people: layout, counts, and what was left out and why."""
-    others = [{"entry": item.entry, "code": "not_a_sample", "reason": item.reason} for item in layout.skipped]
-    forged = sum(sample.forged for sample in kept)
-    return {
+    skipped = kept.skipped + list(layout.skipped)
+    summary = {
         "layout": layout.name,
-        "writers": len({sample.writer for sample in kept}),
-        "genuine": len(kept) - forged,
-        "forged": forged,
-        "skipped": len(skipped) + len(others),
-        "skipped_list": (skipped + others)[:SKIPPED_SHOWN],
+        **count_writers(kept.samples),
+        "skipped": len(skipped),
+        "skipped_list": [_shown(item).as_dict() for item in skipped[:SKIPPED_SHOWN]],
+        "notes": list(layout.notes),
     }
+    if layout.pairs:
+        genuine = int(pairs.genuine.sum())
+        listed = {"genuine": genuine, "forged": len(pairs) - genuine, "left_out": len(layout.pairs) - len(pairs)}
+        summary["pairs"] = listed
+    return summary
+
+
+def _shown(item: Skipped) -> Skipped:
+    return replace(item, entry=item.entry[:300], reason=item.reason[:300])

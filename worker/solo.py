@@ -12,10 +12,10 @@ from typing import Any
 from shared.archives import Archive
 from shared.jobs.lifecycle import JobClaim, claim_job, must_stop, release_job, renew_job, stop_held, tell
 from shared.jobs.submit import archive_limits
-from shared.specs import Preprocessing
+from shared.specs import Preprocessing, ProtocolName
 from shared.tables import Job, ModelVersion, Upload
 from worker.context import Context
-from worker.dataset import Dataset, read_dataset
+from worker.dataset import Dataset, Observer, Reading, read_dataset
 from worker.edge import job_edge
 from worker.heartbeat import Heartbeat
 from worker.ml.fit import Stopped
@@ -76,8 +76,19 @@ class SoloJob:
         with self.context.store.open(self.upload.blob) as file:
             yield Archive(file, archive_limits(self.context.settings))
 
-    def read_dataset(self, folder: Path, preprocessing: Preprocessing) -> Dataset:
-        """The upload's labelled images, prepared; progress is told as the job's phase."""
+    def read_dataset(
+        self,
+        folder: Path,
+        preprocessing: Preprocessing,
+        protocol: ProtocolName = "grey-ink",
+        writers: frozenset[str] | None = None,
+        observe: Observer | None = None,
+    ) -> Dataset:
+        """The upload's labelled images, prepared; progress is told as the job's phase.
+
+        ``writers`` takes these alone, and ``observe(row, pixels)`` sees each image kept as it was decoded, in order
+        of the rows. Raises what :func:`worker.dataset.read_dataset` raises.
+        """
 
         def progress(done: int, total: int) -> None:
             self.check()
@@ -85,7 +96,7 @@ class SoloJob:
 
         limits = ImageLimits(max_pixels=self.context.settings.max_pixels)
         with self.archive() as archive:
-            return read_dataset(archive, preprocessing, limits, folder, progress)
+            return read_dataset(archive, preprocessing, limits, folder, progress, Reading(protocol, writers, observe))
 
     def let_go(self) -> None:
         """Hand the job back for another worker, or settle its cancellation."""

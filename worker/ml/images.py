@@ -123,6 +123,17 @@ def prepare(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
     return canvas
 
 
+def binarise(pixels: Pixels) -> Pixels:
+    """Take pen and scanner away: all ink 0, all paper 255, parted by Otsu's threshold as in :func:`prepare`.
+
+    Takes and returns uint8 height x width. Raises UnusableImage with code image_blank: of noise, which has no ink,
+    two clear levels would be made that no later check could tell from a signature.
+    """
+    level, _ = cv2.threshold(pixels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    _check_contrast(pixels, int(level))
+    return np.where(pixels <= level, 0, 255).astype(np.uint8)
+
+
 def view_png(pixels: Pixels, max_side: int | None = None) -> bytes:
     """Encode grey pixels as PNG for a browser, shrunk so that no side exceeds ``max_side`` pixels."""
     height, width = pixels.shape

@@ -83,6 +83,7 @@ def test_summary_is_json_and_shows_the_first_twenty_skipped() -> None:
     summary = detect([*CEDAR, *(f"notes/{number:02}.txt" for number in range(30))]).summary()
     assert json.loads(json.dumps(summary)) == summary
     shown = summary.pop("first_skipped")
+    del summary["per_writer"]
     assert summary == {"layout": "cedar", "writers": 2, "genuine": 3, "forged": 2, "skipped": 30}
     assert [line["entry"] for line in shown] == [f"notes/{number:02}.txt" for number in range(20)]
 
