@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from shared import audit
 from shared.archives import Archive, ArchiveLimits
+from shared.categories import read_folders
 from shared.config import Settings
 from shared.db import Database, utcnow
 from shared.errors import InvalidInput
@@ -105,17 +106,19 @@ class Submissions:
         """Queue a job that one worker does alone, on an archive of labelled images.
 
         Raises:
-            InvalidInput: the upload is not a usable archive, or code ``model_none``.
+            InvalidInput: the upload is not a usable archive, code ``model_none``, or of an identification
+                ``no_categories`` or ``no_test_images``.
             NotFound: code ``model_unknown``.
         """
         with self._store.open(sent.stored.key) as file:
-            Archive(file, archive_limits(self._settings))
+            archive = Archive(file, archive_limits(self._settings))
+            steps = _steps(spec, archive)
         with self._database.write() as session:
             job = self._add_job(session, spec, person_id, label or sent.filename)
             job.upload_id = _add_upload(session, sent).id
             if isinstance(spec, IdentifySpec | EvaluateSpec):
                 job.model_id = _model_for(session, spec).id
-            job.total = _steps(spec)
+            job.total = steps
         self._doorbell.ring(SOLO_TASKS[spec.kind], job.public_id)
         return job
 
@@ -133,8 +136,10 @@ class Submissions:
         return job
 
 
-def _steps(spec: SoloSpec) -> int:
+def _steps(spec: SoloSpec, archive: Archive) -> int:
     """What the job's progress counts, where that is known beforehand."""
+    if isinstance(spec, IdentifySpec):
+        return len(read_folders(archive.names()).tests)
     return spec.epochs if isinstance(spec, TrainSpec) else spec.trials if isinstance(spec, TuneSpec) else 0
 
 

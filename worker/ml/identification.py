@@ -44,6 +44,8 @@ class Tally:
 
 def distances_to(rows: Representations, tests: Integers, gallery: Integers, compare: Comparer) -> Floats:
     """Distances (T, M) of test images (T,) to gallery images (M,), both indices into ``rows`` (N, R)."""
+    if not len(tests):
+        return np.zeros((0, len(gallery)), np.float32)
     first, second = np.repeat(tests, len(gallery)), np.tile(gallery, len(tests))
     return compare(rows, first, second).reshape(len(tests), len(gallery))
 
