@@ -37,6 +37,7 @@ class Settings(BaseSettings):
         validation_alias=_either("REDIS_URL"),
         pattern=r"^(rediss?|redis\+socket)://",
     )
+    configured_weights: Path | None = Field(default=None, validation_alias="COUNTERSIGN_WEIGHTS")
     secret_key: str | None = Field(default=None, min_length=32, description="signs sessions; made in home when absent")
     secure_cookies: bool = Field(default=False, description="send the session cookie over HTTPS only")
     log_level: str = Field(default="INFO", pattern="^(DEBUG|INFO|WARNING|ERROR)$")
@@ -66,6 +67,12 @@ class Settings(BaseSettings):
     def storage_url(self) -> str:
         """Folder of the blobs; below ``home`` by default."""
         return self.configured_storage or str(self.home.resolve() / "blobs")
+
+    @computed_field  # type: ignore[prop-decorator]  # as above
+    @cached_property
+    def weights_folder(self) -> Path:
+        """Folder of the weights that trainings may start from; below ``home`` by default, need not exist."""
+        return self.configured_weights or self.home / "weights"
 
 
 def load_settings(**overrides: object) -> Settings:

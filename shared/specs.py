@@ -5,9 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, ValidationInfo, field_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationInfo,
+    field_validator,
+)
 from pydantic_core import PydanticCustomError
-
 
 ComparerName = Literal["euclidean", "cosine", "local"]
 
@@ -35,7 +43,7 @@ NETWORKS = {
     for info in (
         NetworkInfo("compact", "Compact residual network, under 2 million weights", 96, 192, 128),
         NetworkInfo("seed", "The article's network: 4 convolutions, 3 poolings, 2 dense layers", 105, 105, 128),
-        NetworkInfo("signet", "SigNet (Dey et al. 2017) with local response norm; 113 million weights", 155, 220, 128),
+        NetworkInfo("signet", "SigNet (Dey et al. 2017) with local response norm; 114 million weights", 155, 220, 128),
         NetworkInfo("signet-bn", "SigNet with batch norm in place of local response norm", 155, 220, 128),
         NetworkInfo("conv4", "Four blocks of 64 channels (Vinyals et al. 2016), for small pictures", 64, 64, 128),
         NetworkInfo("resnet18", "ResNet of 18 layers, 11 million weights", 224, 224, 128, pretrained=True),
@@ -52,6 +60,7 @@ SimilarityName = Literal["euclidean", "cosine"]
 ScheduleName = Literal["cosine", "step", "constant"]
 AugmentationName = Literal["none", "light", "strong"]
 PresetName = Literal["signature", "photo"]
+ChannelCount = Annotated[Literal[1, 3], BeforeValidator(lambda given: int(given) if given in ("1", "3") else given)]
 ProtocolName = Literal["grey-ink", "binary-ink"]
 
 
@@ -71,13 +80,32 @@ class Spec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def _grey_if_ink(channels: int, info: ValidationInfo) -> int:
+    if channels != 1 and info.data.get("preset") == "signature":
+        raise PydanticCustomError("channels_of_ink", "the preset signature looks at grey ink: 3 channels need photo")
+    return channels
+
+
 class Preprocessing(Spec):
     """How a decoded image becomes the network's canvas; part of the model version."""
 
     preset: PresetName = "signature"
     height: int = Field(ge=16, le=1024, description="canvas height, pixels")
     width: int = Field(ge=16, le=1024, description="canvas width, pixels")
-    channels: Literal[1, 3] = Field(default=1, description="1: grey, 3: red, green, blue")
+    channels: ChannelCount = Field(default=1, description="1: grey, 3: red, green, blue")
+
+    _grey = field_validator("channels")(_grey_if_ink)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of a canvas as an array: (height, width), and 3 behind them for colour."""
+        return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
+
+
+def canvas_of(network: str, preset: PresetName = "signature", channels: Literal[1, 3] = 1) -> Preprocessing:
+    """The preprocessing that feeds a network of the catalogue."""
+    info = NETWORKS[network]
+    return Preprocessing(preset=preset, height=info.height, width=info.width, channels=channels)
 
 
 class VerifySpec(Spec):
@@ -97,6 +125,15 @@ class TrainSpec(Spec):
         default=None,
         description="model whose weights the training begins with, of the same network; empty: fresh weights",
     )
+    pretrained: str = Field(
+        default="",
+        pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(pth|safetensors))?$",
+        description="file of torchvision's weights in the server's folder of weights, for the resnets; empty: none",
+    )
+    preset: PresetName = Field(
+        default="signature", description="signature: the ink alone; photo: the whole picture, of whatever it is"
+    )
+    channels: ChannelCount = Field(default=1, description="1: grey; 3: colours, for the preset photo")
     epochs: int = Field(default=20, ge=1, le=1000, description="passes over the training writers, at most")
     loss: Literal["auto", LossName] = Field(
         default="auto",
@@ -155,6 +192,26 @@ class TrainSpec(Spec):
     )
     seed: int = Field(default=1, ge=0, lt=2**31, description="seed of the split, the weights and the batches")
     make_default: bool = Field(default=False, description="use the result for verifications that name no model")
+
+    _grey = field_validator("channels")(_grey_if_ink)
+
+    @field_validator("pretrained")
+    @classmethod
+    def _takes_weights(cls, pretrained: str, info: ValidationInfo) -> str:
+        network = NETWORKS.get(info.data.get("network", ""))
+        if pretrained and network is not None and not network.pretrained:
+            known = ", ".join(each.name for each in NETWORKS.values() if each.pretrained)
+            raise PydanticCustomError(
+                "pretrained_other_network", "weights of torchvision fit {known} only", {"known": known}
+            )
+        if pretrained and info.data.get("from_model"):
+            raise PydanticCustomError("pretrained_twice", "the weights come from a model or from a file, not from both")
+        return pretrained
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the images of this training become canvases."""
+        return canvas_of(self.network, self.preset, self.channels)
 
     @field_validator("loss")
     @classmethod

@@ -54,7 +54,7 @@ def _no_pairs() -> ListedPairs:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """``canvases`` uint8 (N, H, W); ``writers``, ``digests`` and ``entries`` are N each; ``forged`` bool (N,)."""
+    """``canvases`` uint8 (N, H, W) or (N, H, W, 3); ``writers``, ``digests`` and ``entries`` are N each; ``forged`` bool (N,)."""
 
     canvases: NDArray[np.uint8]
     writers: list[str]
@@ -97,7 +97,7 @@ def read_dataset(
     """
     layout = detect(archive.names(), lambda name, most: _read_table(archive, name, most))
     samples = _chosen(layout.samples, reading.writers)
-    shape = (len(samples), preprocessing.height, preprocessing.width)
+    shape = (len(samples), *preprocessing.shape)
     canvases = _map_canvases(folder / "canvases.u8", shape)
     reader = _SampleReader(archive, preprocessing, limits, reading)
     kept = _Kept()
@@ -155,7 +155,7 @@ def _some(writers: list[str]) -> str:
     return ", ".join(writers[:_NAMED]) + (", ..." if len(writers) > _NAMED else "")
 
 
-def _map_canvases(path: Path, shape: tuple[int, int, int]) -> NDArray[np.uint8]:
+def _map_canvases(path: Path, shape: tuple[int, ...]) -> NDArray[np.uint8]:
     """A writable array on the disk, its room taken at once: a sparse file on a full disk would end the process."""
     with path.open("wb") as file:
         os.posix_fallocate(file.fileno(), 0, math.prod(shape))
@@ -182,7 +182,7 @@ class _SampleReader:
 
     def __call__(self, sample: Sample) -> tuple[Sample, _Prepared | CountersignError]:
         try:
-            pixels = decode(self._read(sample.entry), limits=self._limits)
+            pixels = decode(self._read(sample.entry), limits=self._limits, channels=self._preprocessing.channels)
             canvas = prepare(binarise(pixels) if self._binary else pixels, self._preprocessing)
             return sample, _Prepared(canvas, pixel_digest(pixels), pixels if self._observed else None)
         except CountersignError as error:

@@ -102,7 +102,7 @@ def stored_embeddings(context: Context, model_id: int, digests: set[str]) -> dic
 def _prepare(reader: RegionReader, source: RegionSource, preprocessing: Preprocessing) -> Prepared:
     region_id = source.region.id
     try:
-        pixels = reader.pixels(source)
+        pixels = reader.pixels(source, preprocessing.channels)
         canvas = prepare(pixels, preprocessing)
     except CountersignError as error:
         # Only what is wrong with the image itself is remembered; a file that is away may be back at a retry.

@@ -14,6 +14,7 @@ from shared.storage import BlobStore
 from shared.tables import ModelVersion
 from worker.context import Context
 from worker.ml.checkpoint import digest, load_model
+from worker.ml.compare import comparer
 from worker.ml.embedder import Embedder
 
 
@@ -56,7 +57,7 @@ class ModelCache:
         if digest(data) != model.digest:
             raise NotFound("model_deleted", f"The weights of {model.label} are not those that were registered.")
         network, meta = load_model(data)
-        return Embedder(network, meta.preprocessing)
+        return Embedder(network, meta.preprocessing, compare=comparer(meta.comparer, network))
 
 
 @lru_cache(maxsize=1)

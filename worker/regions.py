@@ -35,14 +35,14 @@ class RegionReader:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def pixels(self, source: RegionSource) -> NDArray[uint8]:
-        """The decoded pixels of a region, grey, H x W.
+    def pixels(self, source: RegionSource, channels: int = 1) -> NDArray[uint8]:
+        """The decoded pixels of a region: grey, H x W, or with 3 channels in colour, H x W x 3.
 
         Raises:
             UnusableImage: the entry or the image in it cannot be used.
         """
         region = source.region
-        return decode(self._bytes(source), region.page, _box(region), self._limits)
+        return decode(self._bytes(source), region.page, _box(region), self._limits, channels)
 
     def _bytes(self, source: RegionSource) -> bytes:
         with self._lock:  # one position in each file: seek and read belong together

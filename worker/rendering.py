@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from shared.errors import UnusableImage
 from shared.jobs.chunks import load_sources
-from shared.specs import NETWORKS, Preprocessing
-from shared.views import SENT, view_key
+from shared.views import CANVASES, SENT, view_key
 from worker.context import Context
 from worker.ml.images import prepare, view_png
 from worker.regions import RegionReader
@@ -14,19 +13,18 @@ MAX_SIDE = 1600  # pixels; more than any screen shows side by side
 
 
 def render_view(context: Context, region_id: int, view: str) -> None:
-    """Store the view of a region: ``sent``, or the canvas of the network named; none of what cannot be decoded."""
+    """Store the view of a region: ``sent``, or a canvas as networks see it; none of what cannot be decoded."""
     if context.store.exists(view_key(region_id, view)):
         return  # asked for twice
     with context.database.read() as session:
         source = load_sources(session, {region_id}).get(region_id)
-    if source is None or (view != SENT and view not in NETWORKS):
+    if source is None or (view != SENT and view not in CANVASES):
         return
     try:
         with RegionReader(context.settings, context.store) as reader:
-            pixels = reader.pixels(source)
+            pixels = reader.pixels(source, 3 if view == SENT else CANVASES[view].channels)
         if view != SENT:
-            info = NETWORKS[view]
-            pixels = prepare(pixels, Preprocessing(height=info.height, width=info.width))
+            pixels = prepare(pixels, CANVASES[view])
     except UnusableImage:
         return  # the comparison's answer says what is wrong with it
     context.store.put(view_key(region_id, view), [view_png(pixels, MAX_SIDE)])

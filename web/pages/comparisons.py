@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from flask import Blueprint, render_template, request, url_for
 
 from shared.jobs import queries
-from shared.specs import NETWORKS
-from shared.tables import Region, Verdict
+from shared.specs import NETWORKS, Preprocessing, canvas_of
+from shared.tables import ModelVersion, Region, Verdict
+from shared.views import canvas_view
 from web.pages import paging
 from web.services import services
 
@@ -35,7 +36,7 @@ def comparison(job_id: str, ordinal: int) -> str:
         job = queries.get_job(session, job_id)
         answer = queries.get_answer(session, job, ordinal)
         before, following = paging.neighbours(session, job.id, ordinal, verdict)
-        network = job.model.network if job.model and job.model.network in NETWORKS else None
+        canvas = _canvas(job.model) if job.model and job.model.network in NETWORKS else None
     shown = len(answer.references) if "all" in request.args else REFERENCES_SHOWN
     regions = [region for region in (answer.questioned, *answer.references[:shown]) if region]
 
@@ -49,10 +50,17 @@ def comparison(job_id: str, ordinal: int) -> str:
         verdict=verdict,
         previous=address(before) if before else None,
         following=address(following) if following else None,
-        network=NETWORKS[network] if network else None,
+        canvas=canvas,
+        seen=canvas_view(job.model.network, canvas) if job.model and canvas else None,
         frame=_frame(regions),
         shown=shown,
     )
+
+
+def _canvas(model: ModelVersion) -> Preprocessing:
+    """What the network of ``model`` looks at; of a version that does not say, the preset of signatures."""
+    said = model.summary.get("preprocessing")
+    return Preprocessing.model_validate(said) if said else canvas_of(model.network)
 
 
 def _frame(regions: list[Region]) -> Frame | None:

@@ -94,7 +94,7 @@ def _choices(name: str, info: FieldInfo) -> tuple[tuple[str, str], ...]:
     if get_origin(info.annotation) is not Literal:
         return ()
     titles = {network.name: network.title for network in NETWORKS.values()} if name == "network" else {}
-    return tuple((value, titles.get(value, value)) for value in get_args(info.annotation))
+    return tuple((str(value), str(titles.get(value, value))) for value in get_args(info.annotation))
 
 
 def form_faults(error: CountersignError, where: Mapping[str, str], otherwise: str) -> list[FormFault]:

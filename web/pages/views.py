@@ -8,9 +8,8 @@ from flask import Blueprint, Response, current_app, send_file
 
 from shared.errors import NotFound
 from shared.queue import TaskNames
-from shared.specs import NETWORKS
 from shared.tables import Region
-from shared.views import SENT, view_key
+from shared.views import CANVASES, SENT, view_key
 from web.services import services
 
 WAIT = "VIEW_WAIT_SECONDS"  # the application's setting: how long a picture is waited for
@@ -32,7 +31,7 @@ def region_view(region_id: int, view: str) -> Response:
     """
     with services().database.read() as session:
         region = session.get(Region, region_id)
-    if region is None or (view != SENT and view not in NETWORKS):
+    if region is None or (view != SENT and view not in CANVASES):
         raise NotFound("view_unknown", "There is no such picture.")
     key = view_key(region_id, view)
     if not services().store.exists(key) and (region.code or not _made(key, region_id, view)):

@@ -16,7 +16,8 @@ from safetensors.torch import save as save_tensors
 from torch import nn
 
 from shared.errors import InvalidInput
-from shared.specs import NETWORKS, Preprocessing
+from shared.specs import NETWORKS, ComparerName, Preprocessing
+from worker.ml.compare import comparer
 from worker.ml.networks import build
 
 Tensors = dict[str, torch.Tensor]
@@ -34,6 +35,7 @@ class ModelMeta(BaseModel):
     network: str
     preprocessing: Preprocessing
     threshold: float = Field(ge=0, allow_inf_nan=False, description="accept if distance <= threshold")
+    comparer: ComparerName = Field(default="euclidean", description="how two representations are compared")
     training: dict[str, Any] = Field(default_factory=dict, description="summary of the training, fit for JSON")
 
 
@@ -63,7 +65,7 @@ def load_model(data: bytes | Path) -> tuple[nn.Module, ModelMeta]:
     """Read a file of :func:`save_model`: the network, on the CPU and in evaluation mode, and its meta.
 
     Raises InvalidInput with code model_damaged if the bytes are not such a file, or its network is not in the
-    catalogue, or weights and canvas do not fit that network, or a weight is not finite.
+    catalogue, or weights, canvas and comparer do not fit that network, or a weight is not finite.
     """
     content = data.read_bytes() if isinstance(data, Path) else data
     try:
@@ -72,17 +74,19 @@ def load_model(data: bytes | Path) -> tuple[nn.Module, ModelMeta]:
         info = NETWORKS[meta.network]
         if (meta.preprocessing.height, meta.preprocessing.width) != (info.height, info.width):
             raise ValueError("the canvas is not the network's")
-        return restore(build_empty(meta.network), tensors).eval(), meta
+        network = restore(build_empty(meta.network, meta.preprocessing.channels), tensors).eval()
+        comparer(meta.comparer, network)  # a name without its comparer is damage too
+        return network, meta
     except (SafetensorError, ValidationError, ValueError, LookupError, RuntimeError) as error:
         raise InvalidInput(
             "model_damaged", "The model file is damaged or of another version. Import it again, or train it anew."
         ) from error
 
 
-def build_empty(name: str) -> nn.Module:
+def build_empty(name: str, channels: int = 1) -> nn.Module:
     """Make a network without memory for its weights: for :func:`restore`, which brings them."""
     with torch.device("meta"):
-        return build(name)
+        return build(name, channels)
 
 
 def restore(network: nn.Module, tensors: Tensors) -> nn.Module:

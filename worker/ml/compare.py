@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.specs import ComparerName
+
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]
 Representations = NDArray[np.floating[Any]]  # (N, R), float32 or as stored
@@ -34,6 +36,19 @@ def cosine(rows: Representations, first: Integers, second: Integers) -> Floats:
     lengths = np.linalg.norm(wide, axis=1, keepdims=True)  # (N, 1)
     units = wide / np.maximum(lengths, np.finfo(np.float32).tiny)
     return np.asarray(np.square(euclidean(units, first, second)) / 2, np.float32)
+
+
+def comparer(name: ComparerName, network: object) -> Comparer:
+    """The comparer a model file names; ``local`` is the network's own, by its method ``comparer()``.
+
+    Raises ValueError if the network has none.
+    """
+    if name != "local":
+        return {"euclidean": euclidean, "cosine": cosine}[name]
+    make: Callable[[], Comparer] | None = getattr(network, "comparer", None)
+    if make is None:
+        raise ValueError("the network has no comparer of its own")
+    return make()
 
 
 def set_distances(

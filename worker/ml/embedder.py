@@ -20,9 +20,13 @@ def best_device() -> torch.device:
 
 
 def as_input(canvases: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
-    """uint8 (N, H, W) to the networks' input: float32 (N, 1, H, W) in 0..1, channels_last, on the device."""
+    """uint8 (N, H, W) or (N, H, W, 3) to the networks' input: float32 (N, C, H, W) in 0..1, channels_last.
+
+    C is 1 or 3. The result lies on the device.
+    """
     pixels = torch.from_numpy(np.array(canvases)).to(device)  # a copy: a memory map may be read-only
-    return pixels.unsqueeze(1).float().div_(255).contiguous(memory_format=torch.channels_last)
+    planes = pixels.unsqueeze(1) if pixels.dim() == 3 else pixels.permute(0, 3, 1, 2)
+    return planes.float().div_(255).contiguous(memory_format=torch.channels_last)
 
 
 class Embedder:
@@ -48,13 +52,13 @@ class Embedder:
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
 
     def embed(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Embed uint8 (N, H, W) canvases, as made by ``images.prepare``, to float32 (N, D), in float32 throughout.
+        """Embed uint8 canvases (N, H, W) or (N, H, W, 3), as made by ``images.prepare``, to float32 (N, R).
 
-        Raises ValueError for canvases of another size, torch.OutOfMemoryError if not even one fits the device.
+        In float32 throughout. Raises ValueError for canvases of another size, torch.OutOfMemoryError if not even one fits the device.
         """
-        height, width = self.preprocessing.height, self.preprocessing.width
-        if canvases.ndim != 3 or canvases.shape[1:] != (height, width):
-            raise ValueError(f"expected canvases of {height} x {width}, got an array of shape {canvases.shape}")
+        if canvases.shape[1:] != self.preprocessing.shape:
+            expected = " x ".join(map(str, self.preprocessing.shape))
+            raise ValueError(f"expected canvases of {expected}, got an array of shape {canvases.shape}")
         parts: list[NDArray[np.float32]] = []
         done = 0
         while done < len(canvases) or not parts:

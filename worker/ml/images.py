@@ -1,7 +1,7 @@
 """From the bytes of a file to the canvas a network sees: one code path for training and inference.
 
-Three steps: :func:`decode` (a file to grey pixels), :func:`prepare` (grey pixels to a canvas of bright ink
-on a zero background) and, for people, :func:`view_png`. Nothing here needs torch.
+Three steps: :func:`decode` (a file to pixels, grey or in colour), :func:`prepare` (pixels to a canvas, as the
+model version's preset says) and, for people, :func:`view_png`. Nothing here needs torch.
 """
 
 from __future__ import annotations
@@ -22,8 +22,9 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from shared.errors import UnusableImage
 from shared.specs import Preprocessing
+from worker.ml.photos import letterbox
 
-Pixels = NDArray[np.uint8]
+Pixels = NDArray[np.uint8]  # (H, W) grey, or (H, W, 3) red, green, blue
 Box = tuple[int, int, int, int]
 
 # Sizes are checked here, against ImageLimits and before any pixel is decoded; Pillow's own guard would only
@@ -59,24 +60,26 @@ class ImageLimits:
 _LIMITS = ImageLimits()
 
 
-def decode(data: bytes, page: int = 1, box: Box | None = None, limits: ImageLimits = _LIMITS) -> Pixels:
-    """Read one page, or one box of it, as grey pixels.
+def decode(
+    data: bytes, page: int = 1, box: Box | None = None, limits: ImageLimits = _LIMITS, channels: int = 1
+) -> Pixels:
+    """Read one page, or one box of it, as grey pixels, or in colour with ``channels`` 3.
 
     ``data`` is a whole PNG, JPEG, TIFF, BMP, WebP or PDF file. ``page`` counts from 1. ``box`` is x, y,
     width, height in pixels of the page as it is shown (after its EXIF orientation; PDF at
-    ``limits.pdf_dpi``). Colours become grey by ITU-R 601-2 luma, transparency is laid on white, 16-bit grey
-    is scaled to 0..255.
+    ``limits.pdf_dpi``). For grey, colours become ITU-R 601-2 luma; for colour, grey becomes three equal
+    channels. Transparency is laid on white, 16-bit grey is scaled to 0..255.
 
-    Returns a C-contiguous uint8 array of height x width, 0 black to 255 white. Thread-safe. Raises
-    UnusableImage with code image_unreadable, image_truncated, image_too_large, image_too_small, page_missing
-    or box_outside.
+    Returns a C-contiguous uint8 array of height x width, 0 black to 255 white, or of height x width x 3: red,
+    green, blue. Thread-safe. Raises UnusableImage with code image_unreadable, image_truncated, image_too_large,
+    image_too_small, page_missing or box_outside.
     """
     if page < 1:
         raise UnusableImage("page_missing", f"There is no page {page}: pages are counted from 1.")
     if b"%PDF-" in data[:1024]:
-        pixels = _decode_pdf(data, page, box, limits)
+        pixels = _decode_pdf(data, page, box, limits, channels)
     else:
-        pixels = _decode_picture(data, page, box, limits)
+        pixels = _decode_picture(data, page, box, limits, channels)
     _check_small(pixels.shape[1], pixels.shape[0], limits)
     return np.ascontiguousarray(pixels)
 
@@ -85,18 +88,21 @@ def pixel_digest(pixels: Pixels) -> str:
     """Name decoded pixels: ``sha256:`` and 64 hexadecimal digits.
 
     The hash is SHA-256 over the ASCII text ``<height>x<width>:`` followed by the pixels row by row, one byte
-    each. Two files that decode to the same grey pixels have the same digest, whatever their format.
+    each; of pixels in colour ``<height>x<width>x3:`` and three bytes each. Two files that decode to the same
+    pixels have the same digest, whatever their format.
     """
-    height, width = pixels.shape
-    hasher = hashlib.sha256(f"{height}x{width}:".encode("ascii"))
+    shape = "x".join(map(str, pixels.shape))
+    hasher = hashlib.sha256(f"{shape}:".encode("ascii"))
     hasher.update(np.ascontiguousarray(pixels).data)
     return f"sha256:{hasher.hexdigest()}"
 
 
 def prepare(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
-    """Turn grey pixels into the canvas of a network: bright ink, centred, on a zero background.
+    """Turn pixels into the canvas of a network: uint8, of the shape ``preprocessing.shape``.
 
-    The preset ``signature``, step by step:
+    ``pixels`` are what :func:`decode` gives with ``preprocessing.channels``. The preset ``photo`` fits the whole
+    picture in (:func:`worker.ml.photos.letterbox`). The preset ``signature`` makes bright ink, centred, on a zero
+    background, step by step:
 
     1. t is Otsu's threshold of the 256-bin histogram: the lowest t that maximises the between-class variance
        of {pixel <= t} and {pixel > t} (Otsu 1979). Ink is every pixel <= t, paper the rest.
@@ -109,10 +115,12 @@ def prepare(pixels: Pixels, preprocessing: Preprocessing) -> Pixels:
        resized to max(1, round(h s)) x max(1, round(w s)), by INTER_AREA for s < 1 and INTER_LINEAR otherwise,
        and placed at row (H - height) // 2 and column (W - width) // 2.
 
-    Takes uint8 height x width, returns uint8 H x W. Raises UnusableImage with code image_blank.
+    Raises UnusableImage with code image_blank.
     """
-    crop = _ink(pixels)
     height, width = preprocessing.height, preprocessing.width
+    if preprocessing.preset == "photo":
+        return letterbox(pixels, height, width)
+    crop = _ink(pixels)
     margin = min(height, width) // 24
     scale = min((height - 2 * margin) / crop.shape[0], (width - 2 * margin) / crop.shape[1])
     rows, columns = max(1, round(crop.shape[0] * scale)), max(1, round(crop.shape[1] * scale))
@@ -135,8 +143,11 @@ def binarise(pixels: Pixels) -> Pixels:
 
 
 def view_png(pixels: Pixels, max_side: int | None = None) -> bytes:
-    """Encode grey pixels as PNG for a browser, shrunk so that no side exceeds ``max_side`` pixels."""
-    height, width = pixels.shape
+    """Encode pixels as PNG for a browser, shrunk so that no side exceeds ``max_side`` pixels; grey where they are."""
+    height, width = pixels.shape[:2]
+    if pixels.ndim == 3:
+        grey = (pixels == pixels[..., :1]).all()
+        pixels = np.ascontiguousarray(pixels[..., 0] if grey else pixels[..., ::-1])  # OpenCV writes blue first
     if max_side is not None and max(height, width) > max_side:
         scale = max_side / max(height, width)
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
@@ -181,7 +192,7 @@ def _blank() -> UnusableImage:
     )
 
 
-def _decode_picture(data: bytes, page: int, box: Box | None, limits: ImageLimits) -> Pixels:
+def _decode_picture(data: bytes, page: int, box: Box | None, limits: ImageLimits, channels: int) -> Pixels:
     _check_webp(data, limits)  # Pillow's WebP reader allocates its canvas while opening
     try:
         picture = Image.open(io.BytesIO(data), formats=_FORMATS)
@@ -196,7 +207,7 @@ def _decode_picture(data: bytes, page: int, box: Box | None, limits: ImageLimits
         if box is not None:
             x, y, width, height = _inside(box, *upright.size)
             upright = upright.crop((x, y, x + width, y + height))
-        return _grey(upright, picture)
+        return _pixels(upright, picture, "L" if channels == 1 else "RGB")
 
 
 def _upright(picture: Image.Image) -> Image.Image:
@@ -223,10 +234,10 @@ def _seek(picture: Image.Image, page: int) -> None:
         raise _page_missing(page, pages)
 
 
-def _grey(picture: Image.Image, source: Image.Image) -> Pixels:
-    """Grey pixels of a loaded picture; ``source`` is the file it came from, asked for its TIFF tags."""
+def _pixels(picture: Image.Image, source: Image.Image, mode: str) -> Pixels:
+    """Pixels of a loaded picture, L or RGB; ``source`` is the file it came from, asked for its TIFF tags."""
     if picture.mode.startswith("I;16"):
-        return _grey_of_16_bit(picture, source)
+        picture = Image.fromarray(_grey_of_16_bit(picture, source))
     if picture.mode in ("I", "F"):
         raise UnusableImage(
             "image_unreadable", "32-bit images are not read. Save the image with 8 or 16 bits a channel."
@@ -234,12 +245,12 @@ def _grey(picture: Image.Image, source: Image.Image) -> Pixels:
     try:
         if picture.has_transparency_data:
             layer = picture.convert("RGBA")
-            paper = Image.new("L", layer.size, 255)
-            paper.paste(layer.convert("L"), mask=layer.getchannel("A"))
+            paper = Image.new(mode, layer.size, "white")
+            paper.paste(layer.convert(mode), mask=layer.getchannel("A"))
             picture = paper
         elif picture.mode not in ("L", "1"):
-            picture = picture.convert("RGB").convert("L")
-        return np.array(picture.convert("L"), np.uint8)
+            picture = picture.convert("RGB")
+        return np.array(picture.convert(mode), np.uint8)
     except _CODEC_ERRORS as error:
         raise _truncated() from error
 
@@ -253,26 +264,27 @@ def _grey_of_16_bit(picture: Image.Image, source: Image.Image) -> Pixels:
     return 255 - grey if tags.get(262) == 0 else grey  # PhotometricInterpretation 0: zero is white
 
 
-def _decode_pdf(data: bytes, page: int, box: Box | None, limits: ImageLimits) -> Pixels:
+def _decode_pdf(data: bytes, page: int, box: Box | None, limits: ImageLimits, channels: int) -> Pixels:
     try:
         with _PDF_LOCK, pdfium.PdfDocument(data) as document:
             if page > len(document):
                 raise _page_missing(page, len(document))
-            return _render(document[page - 1], box, limits)
+            return _render(document[page - 1], box, limits, channels)
     except pdfium.PdfiumError as error:
         raise UnusableImage(
             "image_unreadable", "The PDF cannot be opened: it is damaged or asks for a password. Export it again."
         ) from error
 
 
-def _render(sheet: pdfium.PdfPage, box: Box | None, limits: ImageLimits) -> Pixels:
+def _render(sheet: pdfium.PdfPage, box: Box | None, limits: ImageLimits, channels: int) -> Pixels:
     scale = limits.pdf_dpi / _PDF_POINTS_PER_INCH
     try:
         width, height = (side * scale for side in sheet.get_size())
         _check_large(round(width), round(height), limits)
-        bitmap = sheet.render(scale=scale, grayscale=True)
+        bitmap = sheet.render(scale=scale, grayscale=channels == 1, rev_byteorder=True)  # red first
         try:
-            pixels: Pixels = np.array(bitmap.to_numpy(), np.uint8).reshape(bitmap.height, bitmap.width)
+            rows = np.array(bitmap.to_numpy(), np.uint8).reshape(bitmap.height, bitmap.width, -1)
+            pixels: Pixels = rows[..., 0] if channels == 1 else rows[..., :3]
         finally:
             bitmap.close()
     finally:
