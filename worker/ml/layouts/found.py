@@ -105,7 +105,12 @@ def count_writers(samples: Iterable[Sample]) -> dict[str, Any]:
 def _spread(numbers: list[int]) -> dict[str, float]:
     if not numbers:
         return {"smallest": 0, "median": 0, "largest": 0}
-    return {"smallest": min(numbers), "median": median(numbers), "largest": max(numbers)}
+    middle = median(numbers)  # 2.0 is told as 2
+    return {
+        "smallest": min(numbers),
+        "median": int(middle) if middle == int(middle) else middle,
+        "largest": max(numbers),
+    }
 
 
 def _named(writers: list[str]) -> dict[str, Any]:

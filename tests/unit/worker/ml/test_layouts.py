@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.errors import TrainingFailed
 from worker.ml.layouts import Sample, detect
@@ -86,6 +88,117 @@ def test_summary_is_json_and_shows_the_first_twenty_skipped() -> None:
     del summary["per_writer"]
     assert summary == {"layout": "cedar", "writers": 2, "genuine": 3, "forged": 2, "skipped": 30}
     assert [line["entry"] for line in shown] == [f"notes/{number:02}.txt" for number in range(20)]
+
+
+def test_writers_are_counted_one_by_one_in_natural_order() -> None:
+    names = ["w10/genuine/1.png", "w2/genuine/1.png", "w2/genuine/2.png", "w2/forged/1.png", "w3/forged/1.png"]
+    assert detect(names).summary()["per_writer"] == {
+        "genuine": {"smallest": 0, "median": 1, "largest": 2},
+        "forged": {"smallest": 0, "median": 1, "largest": 1},
+        "rows": [
+            {"writer": "w2", "genuine": 2, "forged": 1},
+            {"writer": "w3", "genuine": 0, "forged": 1},
+            {"writer": "w10", "genuine": 1, "forged": 0},
+        ],
+        "left_off": 0,
+        "single_genuine": {"count": 1, "names": ["w10"]},
+        "no_genuine": {"count": 1, "names": ["w3"]},
+    }
+
+
+def test_the_table_of_writers_is_limited() -> None:
+    per_writer = detect(f"{number}/genuine/1.png" for number in range(1, 251)).summary()["per_writer"]
+    assert (len(per_writer["rows"]), per_writer["left_off"]) == (200, 50)
+    assert per_writer["single_genuine"]["count"] == 250
+    assert per_writer["single_genuine"]["names"][-1] == "20"
+
+
+BHSIG = ["Bengali/001/B-S-001-G-01.tif", "Bengali/001/B-S-001-F-30.tif", "Hindi/001/H-S-001-G-24.tif"]
+
+
+@pytest.mark.parametrize("outer", ["", "BHSig260/", "a/b/"])
+def test_bhsig260_keeps_the_writers_of_both_scripts_apart(outer: str) -> None:
+    layout = detect(outer + name for name in BHSIG)
+    assert layout.name == "bhsig260"
+    assert {(sample.writer, sample.forged) for sample in layout.samples} == {
+        ("bengali-001", False), ("bengali-001", True), ("hindi-001", False)
+    }  # fmt: skip
+
+
+def test_bhsig260_in_folders_of_kinds() -> None:
+    layout = detect(["BHSig100_Bengali/Genuine/7/B-S-7-G-01.tif", "BHSig100_Bengali/Forged/7/b-s-7-f-1.tif"])
+    assert {sample.writer for sample in layout.samples} == {"bengali-007"}
+    assert [sample.forged for sample in layout.samples] == [True, False]
+
+
+SIGCOMP = {
+    "OfflineSignatures/Dutch/TrainingSet/Offline Genuine/001_01.PNG": ("dutch-001", False),
+    "OfflineSignatures/Dutch/TrainingSet/Offline Forgeries/0119001_04.png": ("dutch-001", True),
+    "OfflineSignatures/Chinese/TrainingSet/Offline Genuine/001_1.png": ("chinese-001", False),
+    "OfflineSignatures/Chinese/TrainingSet/Offline Forgeries/0116009_12.png": ("chinese-009", True),
+    "SigComp11-Offlinetestset/Dutch/Reference(646)/013/01_013.PNG": ("dutch-013", False),
+    "SigComp11-Offlinetestset/Dutch/Questioned(1287)/013/13_013.PNG": ("dutch-013", False),
+    "SigComp11-Offlinetestset/Dutch/Questioned(1287)/013/01_0104013.PNG": ("dutch-013", True),
+    "SigComp11-Offlinetestset/Chinese/Ref(115)/011/01_011.PNG": ("chinese-011", False),
+    "SigComp11-Offlinetestset/Chinese/Questioned(487)/011/02_0101011.PNG": ("chinese-011", True),
+}
+
+
+@pytest.mark.parametrize("outer", ["", "SigComp2011/"])
+def test_sigcomp_2011_as_its_organisers_named_it(outer: str) -> None:
+    layout = detect(outer + name for name in SIGCOMP)
+    assert layout.name == "sigcomp2011"
+    found = {sample.entry.removeprefix(outer): (sample.writer, sample.forged) for sample in layout.samples}
+    assert found == SIGCOMP
+
+
+def test_one_part_of_sigcomp_without_its_outer_folders() -> None:
+    layout = detect(["Genuine/002_01.png", "Genuine/002_02.png", "Forged/0108002_01.png"])
+    assert layout.name == "sigcomp2011"
+    assert {(sample.writer, sample.forged) for sample in layout.samples} == {("002", False), ("002", True)}
+
+
+def test_a_sigcomp_file_that_contradicts_its_folder_is_left_out() -> None:
+    layout = detect([*SIGCOMP, "OfflineSignatures/Dutch/TrainingSet/Offline Genuine/0119001_01.png"])
+    assert [skipped.reason for skipped in layout.skipped] == ["does not fit the layout sigcomp2011"]
+
+
+def test_plain_folders_of_writers_are_all_genuine() -> None:
+    layout = detect(["set/anna/1.png", "set/anna/2.png", "set/ben/1.jpg", "loose.png"])
+    assert layout.name == "writers"
+    assert {(sample.writer, sample.forged) for sample in layout.samples} == {("anna", False), ("ben", False)}
+    assert [skipped.entry for skipped in layout.skipped] == ["loose.png"]
+
+
+def test_kinds_may_begin_the_names_of_files() -> None:
+    layout = detect(["anna/genuine_1.png", "anna/Forged-2.png", "007/original1.png", "007/forgery (3).png"])
+    assert layout.name == "writers"
+    assert {sample.entry: (sample.writer, sample.forged) for sample in layout.samples} == {
+        "anna/genuine_1.png": ("anna", False),
+        "anna/Forged-2.png": ("anna", True),
+        "007/original1.png": ("007", False),
+        "007/forgery (3).png": ("007", True),
+    }
+
+
+@pytest.mark.parametrize(
+    "names", [["train/a.png", "test/b.png"], ["full_org/a.png", "full_forg/b.png"], ["anna/1.png"], ["1.png", "2.png"]]
+)
+def test_no_writers_are_made_up(names: list[str]) -> None:
+    with pytest.raises(TrainingFailed) as caught:
+        detect(names)
+    assert caught.value.code == "layout_unknown"
+
+
+PLAIN = st.text(st.sampled_from("abB01_-. /\\()"), min_size=1, max_size=20)
+
+
+@given(st.lists(PLAIN.map(lambda name: name + ".png"), min_size=1, max_size=12))
+def test_each_image_is_either_a_sample_or_skipped(names: list[str]) -> None:
+    layout = detect([*names, "anna/genuine/1.png"])
+    entries = [one.entry for one in (*layout.samples, *layout.skipped)]
+    assert sorted(entries) == sorted({*names, "anna/genuine/1.png"})
+    assert all(sample.writer for sample in layout.samples)
 
 
 @pytest.mark.parametrize("names", [[], ["a/"], ["readme.txt", "__MACOSX/a/genuine/1.png"]])
