@@ -87,19 +87,32 @@ class Client:
             pause = min(pause * 1.3, longest)
 
     def results(self, job_id: str) -> Iterator[Document]:
-        """All results, fetched a page at a time."""
+        """All results of a verification, fetched a page at a time."""
+        return self._pages(f"/jobs/{job_id}/results", "results")
+
+    def results_csv(self, job_id: str, target: IO[bytes]) -> None:
+        """Write all results of a verification as CSV into ``target``, as they arrive."""
+        self._csv(f"/jobs/{job_id}/results", target)
+
+    def identifications(self, job_id: str) -> Iterator[Document]:
+        """All answers of an identification, fetched a page at a time."""
+        return self._pages(f"/jobs/{job_id}/identifications", "identifications")
+
+    def identifications_csv(self, job_id: str, target: IO[bytes]) -> None:
+        """Write all answers of an identification as CSV into ``target``, as they arrive."""
+        self._csv(f"/jobs/{job_id}/identifications", target)
+
+    def _pages(self, path: str, member: str) -> Iterator[Document]:
         after = 0
         while True:
-            page = self._call("GET", f"/jobs/{job_id}/results", params={"after": after, "limit": 1000})
-            yield from page["results"]
+            page = self._call("GET", path, params={"after": after, "limit": 1000})
+            yield from page[member]
             if page["next"] is None:
                 return
             after = page["next"]
 
-    def results_csv(self, job_id: str, target: IO[bytes]) -> None:
-        """Write all results as CSV into ``target``, as they arrive."""
-        query = {"format": "csv"}
-        with self._told(), self._http.stream("GET", f"/jobs/{job_id}/results", params=query) as response:
+    def _csv(self, path: str, target: IO[bytes]) -> None:
+        with self._told(), self._http.stream("GET", path, params={"format": "csv"}) as response:
             if response.is_error:
                 response.read()
                 raise _error(response)

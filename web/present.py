@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -35,7 +35,7 @@ FLUSH_ROWS = 500  # rows in one piece of a streamed CSV
 
 
 def job_json(job: Job) -> dict[str, Any]:
-    """A job, as ``GET /api/v1/jobs/{id}`` answers it. ``done`` and ``total`` count comparisons or epochs."""
+    """A job, as ``GET /api/v1/jobs/{id}`` answers it; see :class:`Job` for what ``done`` and ``total`` count."""
     links = {
         "self": url_for("api.get_job", job_id=job.public_id),
         "page": url_for("pages.job", job_id=job.public_id),
@@ -44,6 +44,9 @@ def job_json(job: Job) -> dict[str, Any]:
     if job.kind == "verify":
         links["results"] = url_for("api.results", job_id=job.public_id)
         links["results_csv"] = url_for("api.results", job_id=job.public_id, format="csv")
+    elif job.kind == "identify":
+        links["results"] = url_for("api.identifications", job_id=job.public_id)
+        links["results_csv"] = url_for("api.identifications", job_id=job.public_id, format="csv")
     else:
         links["epochs"] = url_for("api.epochs", job_id=job.public_id)
     return {
@@ -128,12 +131,16 @@ def _region_json(region: Region | None) -> dict[str, Any] | None:
 
 def answers_csv(answers: Iterable[Answer]) -> Iterator[str]:
     """Scored comparisons as CSV text, in pieces; begins with ``id,verdict,distance``."""
+    return csv_pieces(CSV_COLUMNS, (_csv_row(answer) for answer in answers if answer.result is not None))
+
+
+def csv_pieces(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> Iterator[str]:
+    """A table as CSV text, a few hundred rows at a time."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\r\n")
-    writer.writerow(CSV_COLUMNS)
-    for count, answer in enumerate(answers, 1):
-        if answer.result is not None:
-            writer.writerow([_cell(value) for value in _csv_row(answer)])
+    writer.writerow(columns)
+    for count, row in enumerate(rows, 1):
+        writer.writerow([_cell(value) for value in row])
         if count % FLUSH_ROWS == 0:
             yield buffer.getvalue()
             buffer.seek(0)

@@ -6,10 +6,11 @@ from flask import Blueprint, Flask, Response, jsonify
 
 from shared.errors import NotFound
 from web import auth
-from web.api import jobs, models
+from web.api import identifications, jobs, models
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 jobs.register(blueprint)
+identifications.register(blueprint)
 models.register(blueprint)
 
 

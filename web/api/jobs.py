@@ -32,7 +32,8 @@ def register(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/jobs/<job_id>/retry", view_func=retry_job, methods=["POST"])
 
 
-def _load(job_id: str) -> Job:
+def load_job(job_id: str) -> Job:
+    """The job that the address names."""
     with services().database.read() as session:
         return queries.get_job(session, job_id)
 
@@ -53,32 +54,31 @@ def submit_job() -> Response:
     services().doorbell.check()  # before the upload is read: nothing is taken that cannot be queued
     kind = request.args.get("kind") or request.form.get("kind", "")
     job = submit_from_request(kind, auth.current_person().id)
-    return _job_response(_load(job.public_id), HTTPStatus.ACCEPTED)
+    return _job_response(load_job(job.public_id), HTTPStatus.ACCEPTED)
 
 
 def list_jobs() -> Response:
     """Jobs, newest first; ``next`` is the cursor for ``before``."""
     with services().database.read() as session:
-        jobs, cursor = queries.list_jobs(session, _number("before"), _number("limit", most=MAX_PAGE) or 50)
+        jobs, cursor = queries.list_jobs(session, whole_number("before"), whole_number("limit", most=MAX_PAGE) or 50)
     return jsonify({"jobs": [present.job_json(job) for job in jobs], "next": cursor})
 
 
 def get_job(job_id: str) -> Response:
-    return _job_response(_load(job_id))
+    return _job_response(load_job(job_id))
 
 
 def results(job_id: str) -> Response:
     """A page of results as JSON (``after``, ``limit``, ``verdict``), or all of them as CSV (``format=csv``)."""
-    job = _load(job_id)
+    job = load_job(job_id)
     verdict = request.args.get("verdict") or None
     if verdict and verdict not in set(Verdict):
         raise InvalidInput("verdict_unknown", f"The verdicts are: {', '.join(Verdict)}.")
-    wanted = request.args.get("format") or request.accept_mimetypes.best_match(["application/json", "text/csv"])
-    if wanted in ("csv", "text/csv"):
+    if wants_csv():
         return csv_response(job, verdict)
     with services().database.read() as session:
         page, cursor = queries.answers(
-            session, job.id, _number("after") or 0, _number("limit", most=MAX_PAGE) or 100, verdict
+            session, job.id, whole_number("after") or 0, whole_number("limit", most=MAX_PAGE) or 100, verdict
         )
     again: dict[str, Any] = request.args.to_dict() | {"after": cursor}
     following = url_for("api.results", job_id=job_id, **again) if cursor else None
@@ -89,26 +89,33 @@ def results(job_id: str) -> Response:
 
 def csv_response(job: Job, verdict: str | None = None) -> Response:
     """All scored comparisons of a job as a CSV download, streamed."""
-    database = services().database
+    answers = queries.stream_answers(services().database, job.id, verdict)
+    return csv_download(present.answers_csv(answers), f"{job.public_id}.csv")
 
-    def pieces() -> Iterator[str]:
-        yield from present.answers_csv(queries.stream_answers(database, job.id, verdict))
 
-    response = Response(stream_with_context(pieces()), mimetype="text/csv; charset=utf-8")
-    response.headers["Content-Disposition"] = f'attachment; filename="{job.public_id}.csv"'
+def wants_csv() -> bool:
+    """Whether the request asks for CSV, by ``format`` or by what it accepts."""
+    wanted = request.args.get("format") or request.accept_mimetypes.best_match(["application/json", "text/csv"])
+    return wanted in ("csv", "text/csv")
+
+
+def csv_download(pieces: Iterator[str], filename: str) -> Response:
+    """CSV text as a file to be saved, sent as it is made."""
+    response = Response(stream_with_context(pieces), mimetype="text/csv; charset=utf-8")
+    response.headers["Content-Disposition"] = f'attachment; filename="{filename}"'
     return response
 
 
 def result(job_id: str, ordinal: int) -> Response:
     """One comparison with its answer."""
-    job = _load(job_id)
+    job = load_job(job_id)
     with services().database.read() as session:
         return jsonify(present.answer_json(queries.get_answer(session, job, ordinal)))
 
 
 def epochs(job_id: str) -> Response:
     """The epochs of a training so far."""
-    job = _load(job_id)
+    job = load_job(job_id)
     with services().database.read() as session:
         rows = queries.list_epochs(session, job.id)
     return jsonify({"epochs": [present.epoch_json(epoch) for epoch in rows]})
@@ -116,16 +123,16 @@ def epochs(job_id: str) -> Response:
 
 def cancel_job(job_id: str) -> Response:
     """Ask a job to stop; what is done is kept."""
-    _load(job_id)
+    load_job(job_id)
     lifecycle.request_cancel(services().database, job_id, auth.current_person().id)
-    return _job_response(_load(job_id), HTTPStatus.ACCEPTED)
+    return _job_response(load_job(job_id), HTTPStatus.ACCEPTED)
 
 
 def retry_job(job_id: str) -> Response:
     """Queue a failed or cancelled job again, with only what is missing."""
-    _load(job_id)
+    load_job(job_id)
     ring_retry(job_id, auth.current_person().id)
-    return _job_response(_load(job_id), HTTPStatus.ACCEPTED)
+    return _job_response(load_job(job_id), HTTPStatus.ACCEPTED)
 
 
 def ring_retry(job_id: str, person_id: int) -> None:
@@ -136,7 +143,12 @@ def ring_retry(job_id: str, person_id: int) -> None:
         services().doorbell.ring(task, job_id)
 
 
-def _number(name: str, most: int = 2**62) -> int | None:
+def whole_number(name: str, most: int = 2**62) -> int | None:
+    """The whole number in the query under ``name``; None when there is none.
+
+    Raises:
+        InvalidInput: code ``parameter_invalid``.
+    """
     text = request.args.get(name)
     if text is None:
         return None

@@ -40,4 +40,4 @@ def describe_options(command: click.Command, spec: type[BaseModel]) -> None:
 
 def filled(options: dict[str, Any]) -> dict[str, str]:
     """The options that were given, as the fields of a form."""
-    return {name: str(value) for name, value in options.items() if value not in (None, False)}
+    return {name: str(value) for name, value in options.items() if value is not None and value is not False}

@@ -104,11 +104,15 @@ def status(job: str, as_json: bool) -> None:
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead.")
 def results(job: str, form: str, as_json: bool, out: Path | None) -> None:
     """Print the results of JOB: all that are scored so far."""
-    with connect() as client, click.open_file(str(out or "-"), "wb") as target:
-        if as_json or form == "json":
-            output.write_json_list(client.results(job), target)
-        else:
-            client.results_csv(job, target)
+    with connect() as client:
+        identified = client.job(job)["kind"] == "identify"
+        with click.open_file(str(out or "-"), "wb") as target:
+            if as_json or form == "json":
+                output.write_json_list(client.identifications(job) if identified else client.results(job), target)
+            elif identified:
+                client.identifications_csv(job, target)
+            else:
+                client.results_csv(job, target)
 
 
 @main.command()

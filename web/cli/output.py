@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from web.cli.identified import show_identification
 from web.client import Document
 
 if TYPE_CHECKING:
@@ -42,6 +43,8 @@ def show_job(job: Document, as_json: bool) -> None:
         console.print("  model {model}: validation EER {eer:.1%}, threshold {threshold:.4g}".format(**job["report"]))
         if job["report"].get("note"):
             console.print(f"  {job['report']['note']}", markup=False)
+    if job["kind"] == "identify":
+        show_identification(job["report"], console)
     if job["error"]:
         console.print(f"  {job['error']['message']} [{job['error']['code']}]", style="red", markup=False)
 
