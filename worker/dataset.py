@@ -29,7 +29,7 @@ TELL_SECONDS = 0.5
 _NAMED = 10  # writers named in an error
 
 Observer = Callable[[int, Pixels], None]
-"""(row, decoded grey pixels (height, width)) of each image kept, in the order of the rows."""
+"""(row, pixels as decoded, grey or in colour) of each image kept, in the order of the rows."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,7 +54,10 @@ def _no_pairs() -> ListedPairs:
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """``canvases`` uint8 (N, H, W) or (N, H, W, 3); ``writers``, ``digests`` and ``entries`` are N each; ``forged`` bool (N,)."""
+    """N images: ``canvases`` uint8 (N, H, W) or (N, H, W, 3), ``forged`` bool (N,), the others one of each.
+
+    ``pairs`` are what a list in the archive asks to compare; mostly there is none.
+    """
 
     canvases: NDArray[np.uint8]
     writers: list[str]
@@ -93,8 +96,12 @@ def read_dataset(
 
     Raises:
         TrainingFailed: codes ``no_images``, ``layout_unknown``.
-        InvalidInput: code ``writers_unknown``.
+        InvalidInput: codes ``writers_unknown``, ``protocol_unfit``.
     """
+    if reading.protocol == "binary-ink" and preprocessing.preset != "signature":
+        raise InvalidInput(
+            "protocol_unfit", f"binary-ink is for signatures, not for the preset {preprocessing.preset}: use grey-ink."
+        )
     layout = detect(archive.names(), lambda name, most: _read_table(archive, name, most))
     samples = _chosen(layout.samples, reading.writers)
     shape = (len(samples), *preprocessing.shape)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from shared.errors import UnusableImage
 from shared.specs import Preprocessing
-from worker.ml.images import ImageLimits, decode, pixel_digest, prepare, view_png
+from worker.ml.images import ImageLimits, binarise, decode, pixel_digest, prepare, view_png
 
 BROKEN_EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0"
 COMPACT = Preprocessing(height=96, width=192)
@@ -329,6 +329,25 @@ def test_blank_pages_are_told() -> None:
         with pytest.raises(UnusableImage) as caught:
             prepare(page.astype(np.uint8), COMPACT)
         assert caught.value.code == "image_blank"
+
+
+def test_binarised_ink_is_all_one_grey_and_is_prepared_to_white() -> None:
+    page = np.asarray(drawing(paper=200, ink=90)).copy()
+    page[14:17, 48:53] = 60  # where the pen pressed harder
+    two = binarise(page)
+    assert two.dtype == np.uint8
+    assert np.array_equal(two == 0, page < 150)
+    assert np.array_equal(two == 255, page >= 150)
+    large = Preprocessing(height=60, width=120)
+    assert np.array_equal(prepare(two, large) > 0, prepare(page, large) > 0)
+    assert prepare(two, large).max() == 255
+
+
+def test_noise_does_not_become_ink_by_binarising() -> None:
+    noise = np.random.default_rng(4).normal(220, 6, (60, 120)).clip(0, 255).astype(np.uint8)
+    with pytest.raises(UnusableImage) as caught:
+        binarise(noise)
+    assert caught.value.code == "image_blank"
 
 
 def test_view_shrinks_only_what_is_too_large() -> None:

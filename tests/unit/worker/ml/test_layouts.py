@@ -196,7 +196,7 @@ PLAIN = st.text(st.sampled_from("abB01_-. /\\()"), min_size=1, max_size=20)
 @given(st.lists(PLAIN.map(lambda name: name + ".png"), min_size=1, max_size=12))
 def test_each_image_is_either_a_sample_or_skipped(names: list[str]) -> None:
     layout = detect([*names, "anna/genuine/1.png"])
-    entries = [one.entry for one in (*layout.samples, *layout.skipped)]
+    entries = [sample.entry for sample in layout.samples] + [skipped.entry for skipped in layout.skipped]
     assert sorted(entries) == sorted({*names, "anna/genuine/1.png"})
     assert all(sample.writer for sample in layout.samples)
 
