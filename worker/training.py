@@ -5,21 +5,25 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
+from torch import nn
 
 from shared.errors import NotFound
 from shared.jobs.lifecycle import succeed_job, tell
 from shared.registry import add_model
-from shared.specs import NETWORKS, Preprocessing, TrainSpec
+from shared.specs import NETWORKS, TrainSpec
 from shared.tables import Epoch, ModelVersion
 from worker.context import Context
 from worker.dataset import Dataset
 from worker.ml.checkpoint import ModelMeta, digest, save_model
 from worker.ml.fit import EpochRow, FitResult, fit
+from worker.ml.networks import build
+from worker.ml.pretrained import find_weights, take_weights
 from worker.ml.sampling import Labels, Split, refuse_leak, split_writers
 from worker.solo import SoloJob, run_solo
 
@@ -39,8 +43,11 @@ class _Training:
         self._context, self._claim, self._upload = solo.context, solo.claim, solo.upload
         self._checkpoint_key = f"checkpoints/{solo.public_id}"
         self._spec = TrainSpec.model_validate(solo.spec)
-        info = NETWORKS[self._spec.network]
-        self._preprocessing = Preprocessing(height=info.height, width=info.width)
+        self._preprocessing = self._spec.preprocessing
+        self._weights: Path | None = None
+        self._weights_digest: str | None = None
+        if self._spec.pretrained:
+            self._weights = find_weights(self._context.settings.weights_folder, self._spec.pretrained)
 
     def run(self) -> None:
         """Read the data, split by writer, fit, and register what came out."""
@@ -59,8 +66,16 @@ class _Training:
                 should_stop=self._solo.should_stop,
                 checkpoint=self._load_checkpoint(),
                 on_checkpoint=self._on_checkpoint,
+                build_network=self._build,
             )
         self._register(data, split, result)
+
+    def _build(self, name: str, channels: int) -> nn.Module:
+        """The network, fresh or from the operator's file of weights."""
+        network = build(name, channels)
+        if self._weights is not None:
+            self._weights_digest = take_weights(network, self._weights)
+        return network
 
     def _load_checkpoint(self) -> bytes | None:
         try:
@@ -134,6 +149,7 @@ class _Training:
             "network": {
                 "parameters": sum(parameter.numel() for parameter in result.network.parameters()),
                 "embedding": info.representation,
+                "pretrained": self._weights_digest,
             },
             "preprocessing": self._preprocessing.model_dump(mode="json"),
             "library": {"python": platform.python_version()}

@@ -88,13 +88,13 @@ def fit(
     on_checkpoint: Callable[[bytes], None],
     device: torch.device | None = None,
     plan: Plan | None = None,
-    build_network: Callable[[str], nn.Module] = build,
+    build_network: Callable[[str, int], nn.Module] = build,
 ) -> FitResult:
     """Train on ``split.training``, choose weights and threshold on ``split.validation``.
 
-    ``images`` (N, H, W) are canvases as ``images.prepare`` makes them, an array or a memory map; ``labels`` are
-    theirs. ``on_epoch`` is called after each epoch, then ``on_checkpoint`` with bytes that ``checkpoint`` takes up
-    again: an epoch may so be told twice. ``should_stop`` is asked before each batch.
+    ``images`` (N, H, W) or (N, H, W, 3) are canvases as ``images.prepare`` makes them for the recipe's preset, an
+    array or a memory map; ``labels`` are theirs. ``on_epoch`` is called after each epoch, then ``on_checkpoint`` with
+    bytes that ``checkpoint`` takes up again: an epoch may so be told twice. ``should_stop`` is asked before each batch.
 
     Raises TrainingFailed with code no_genuine_pairs, too_few_writers or loss_not_finite; InvalidInput with code
     checkpoint_damaged; Stopped when asked to stop.
@@ -137,16 +137,19 @@ class _Run:
         recipe: TrainSpec,
         plan: Plan,
         device: torch.device,
-        build_network: Callable[[str], nn.Module],
+        build_network: Callable[[str, int], nn.Module],
     ) -> None:
         self._images, self._recipe, self._plan, self._device = images, recipe, plan, device
         self._rows = np.flatnonzero(np.isin(labels.writer, split.training))  # of the training side
         self._labels = Labels(labels.writer[self._rows], labels.forged[self._rows])
         with _seeded(device, recipe.seed, 0, _WEIGHTS):
-            self._network = build_network(recipe.network)
-            judged = build_network(recipe.network)
+            self._network = build_network(recipe.network, recipe.channels)
+            judged = build_network(recipe.network, recipe.channels)
         self._network.to(device).to(memory_format=torch.channels_last)
-        self._judge = Embedder(judged, Preprocessing(height=images.shape[1], width=images.shape[2]), device)
+        seen = Preprocessing(
+            preset=recipe.preset, height=images.shape[1], width=images.shape[2], channels=recipe.channels
+        )
+        self._judge = Embedder(judged, seen, device)
         self._averaged = _copies(self._network.state_dict())
         self._best: Tensors = {}
         self._best_eer, self._best_loss, self._best_epoch = math.inf, math.inf, 0

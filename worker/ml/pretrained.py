@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import re
+import struct
 from pathlib import Path
 from pickle import UnpicklingError
 
@@ -15,9 +17,10 @@ from shared.errors import InvalidInput
 from worker.ml.checkpoint import digest
 from worker.ml.networks.resnets import ResNet
 
-# Of a damaged file, of tensors that do not fit, and of what is no state dict at all.
+# Of damaged bytes (no file is read meanwhile), of tensors that do not fit, and of what is no state dict at all.
 _MISFITS = (
-    SafetensorError, UnpicklingError, OSError, EOFError, LookupError, RuntimeError, ValueError, TypeError, AttributeError,
+    SafetensorError, UnpicklingError, OSError, EOFError, LookupError, RuntimeError, ValueError, TypeError,
+    AttributeError, AssertionError, struct.error,
 )  # fmt: skip
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(pth|safetensors)")
 
@@ -45,18 +48,19 @@ def take_weights(network: nn.Module, path: Path) -> str:
     """
     if not isinstance(network, ResNet):
         raise InvalidInput("weights_unfit", "This network has no weights of torchvision. Choose one of the resnets.")
+    content = path.read_bytes()
     try:
-        network.take_pretrained(_read(path))
+        network.take_pretrained(_parse(content, path.suffix))
     except _MISFITS as error:
         raise InvalidInput(
             "weights_unfit",
             f"{path.name} is not a state dict of this network. Save torchvision's own, as .pth or .safetensors.",
         ) from error
-    return digest(path.read_bytes())
+    return digest(content)
 
 
-def _read(path: Path) -> dict[str, torch.Tensor]:
-    if path.suffix == ".safetensors":
-        return load_tensors(path.read_bytes())
-    weights: dict[str, torch.Tensor] = torch.load(path, map_location="cpu", weights_only=True)
+def _parse(content: bytes, suffix: str) -> dict[str, torch.Tensor]:
+    if suffix == ".safetensors":
+        return load_tensors(content)
+    weights: dict[str, torch.Tensor] = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     return weights

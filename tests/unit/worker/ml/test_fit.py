@@ -37,7 +37,7 @@ class Tiny(nn.Module):
         return embeddings
 
 
-def tiny(_: str) -> nn.Module:
+def tiny(_: str, channels: int) -> nn.Module:
     return Tiny()
 
 
@@ -77,7 +77,7 @@ class Course:
         data: tuple[NDArray[np.uint8], Labels] | None = None,
         split: Split[int] = SPLIT,
         checkpoint: bytes | None = None,
-        build_network: Callable[[str], nn.Module] = tiny,
+        build_network: Callable[[str, int], nn.Module] = tiny,
     ) -> FitResult:
         images, labels = data if data is not None else signatures()
         return fit(
@@ -219,7 +219,7 @@ class LateNan(Tiny):
 def test_a_loss_that_is_not_finite_is_told_with_advice(network: type[nn.Module]) -> None:
     course = Course()
     with pytest.raises(TrainingFailed, match="lower learning rate") as caught:
-        course.run(build_network=lambda _: network())
+        course.run(build_network=lambda *_: network())
     assert caught.value.code == "loss_not_finite"
     assert course.checkpoints == []
 
