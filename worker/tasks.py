@@ -35,6 +35,27 @@ def train(job: str) -> None:
     train_job(process_context(), job)
 
 
+def identify(job: str) -> None:
+    """Identify the test images of one archive."""
+    from worker.identification import identify_job
+
+    identify_job(process_context(), job)
+
+
+def evaluate(job: str) -> None:
+    """Measure one model version."""
+    from worker.evaluation import evaluate_job
+
+    evaluate_job(process_context(), job)
+
+
+def tune(job: str) -> None:
+    """Search for good settings of a training."""
+    from worker.tuning import tune_job
+
+    tune_job(process_context(), job)
+
+
 def render(region: str, view: str) -> None:
     """Make the PNG of a region that a page waits for."""
     from worker.rendering import render_view
@@ -54,6 +75,9 @@ def register(app: Celery) -> None:
         TaskNames.INTAKE: intake,
         TaskNames.SCORE: score,
         TaskNames.TRAIN: train,
+        TaskNames.EVALUATE: evaluate,
+        TaskNames.TUNE: tune,
+        TaskNames.IDENTIFY: identify,
         TaskNames.RENDER: render,
         TaskNames.SWEEP: sweep,
     }

@@ -13,6 +13,7 @@ from shared.tables.jobs import (
     Result,
     StudyEvent,
     Trial,
+    TrialState,
     Verdict,
 )
 from shared.tables.people import ApiKey, AuditEvent, Person
@@ -37,6 +38,7 @@ __all__ = [
     "Result",
     "StudyEvent",
     "Trial",
+    "TrialState",
     "Upload",
     "Verdict",
 ]

@@ -35,6 +35,14 @@ class ChunkState(StrEnum):
     SHELVED = "shelved"  # of a job that failed or was cancelled; a retry takes it up
 
 
+class TrialState(StrEnum):
+    RUNNING = "running"
+    COMPLETE = "complete"
+    PRUNED = "pruned"  # given up early: worse than the others were at the same point
+    STOPPED = "stopped"  # its worker let go of it; it goes on when the job does
+    FAILED = "failed"
+
+
 class Verdict(StrEnum):
     ACCEPT = "accept"
     REVIEW = "review"
@@ -46,7 +54,8 @@ class Job(Base):
     """One piece of queued work.
 
     ``fence``, ``lease_until`` and ``owner`` guard the parts that one worker does alone (intake, training); chunks
-    have their own. ``done`` and ``total`` count comparisons or epochs. The four verdict columns count results.
+    have their own. ``done`` and ``total`` count comparisons, test images, or epochs; the four verdict columns count
+    results.
     """
 
     __tablename__ = "jobs"
@@ -195,13 +204,14 @@ class Identification(Base):
     job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"), primary_key=True)
     ordinal: Mapped[int] = mapped_column(primary_key=True)  # from 1, in the order of the entries
     entry: Mapped[str] = mapped_column(sa.String(1000))
-    truth: Mapped[str | None] = mapped_column(sa.String(255))  # the category its folder names, where it names one
+    truth: Mapped[str | None] = mapped_column(sa.String(255))  # its folder: a category, or a name that is none
+    correct: Mapped[bool | None]  # whether the answer agrees with the truth, where both are known
     category: Mapped[str | None] = mapped_column(sa.String(255))  # None: none of these
     nearest: Mapped[str | None] = mapped_column(sa.String(255))  # the best category, also where it is too far
     distance: Mapped[float | None]  # to the best category
     runner_up: Mapped[str | None] = mapped_column(sa.String(255))
     runner_up_distance: Mapped[float | None]
-    code: Mapped[str | None] = mapped_column(sa.String(40))  # why it has no answer
+    code: Mapped[str | None] = mapped_column(sa.String(40))  # why it has no answer, or a word of warning
     message: Mapped[str | None] = mapped_column(sa.Text)
 
     __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 (SQLAlchemy's own form)
@@ -213,12 +223,13 @@ class Trial(Base):
     __tablename__ = "trials"
 
     job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"), primary_key=True)
-    number: Mapped[int] = mapped_column(primary_key=True)  # from 0, Optuna's
-    state: Mapped[str] = mapped_column(sa.String(10))  # running, complete, pruned, failed
-    value: Mapped[float | None]  # mean validation EER over the folds done so far, 0..1
-    params: Mapped[dict[str, Any]]
+    number: Mapped[int] = mapped_column(primary_key=True)  # from 1; one that its worker left keeps it when run again
+    state: Mapped[str] = mapped_column(sa.String(10))  # a TrialState
+    value: Mapped[float | None]  # mean of the folds' lowest validation EERs so far, 0..1
+    params: Mapped[dict[str, Any]]  # fields of TrainSpec
     folds: Mapped[int] = mapped_column(default=0)  # done
-    seconds: Mapped[float] = mapped_column(default=0.0)
+    seconds: Mapped[float] = mapped_column(default=0.0)  # of training
+    code: Mapped[str | None] = mapped_column(sa.String(40))  # why it failed
 
 
 class StudyEvent(Base):

@@ -54,6 +54,30 @@ def split_writers(writers: Iterable[Writer], share: float, seed: int) -> Split[W
     )
 
 
+def fold_writers(writers: Iterable[Writer], folds: int, seed: int) -> tuple[Split[Writer], ...]:
+    """Part the writers, never their images, into ``folds`` groups as even as can be; each one judges the others once.
+
+    The same set of writers, in whatever order, is parted the same way by the same seed. Raises TrainingFailed with
+    code too_few_writers for fewer writers than folds.
+    """
+    known = sorted(set(writers))
+    if len(known) < folds:
+        raise TrainingFailed(
+            "too_few_writers",
+            f"{folds} folds need signatures of {folds} writers at least, there are {len(known)}. "
+            "Add writers, or ask for fewer folds.",
+        )
+    order = np.random.default_rng(seed).permutation(len(known))
+    fold_of = {known[index]: place % folds for place, index in enumerate(order)}
+    return tuple(
+        Split(
+            training=tuple(writer for writer in known if fold_of[writer] != fold),
+            validation=tuple(writer for writer in known if fold_of[writer] == fold),
+        )
+        for fold in range(folds)
+    )
+
+
 def refuse_leak(training: Iterable[tuple[str, str]], validation: Iterable[tuple[str, str]]) -> None:
     """Check that no image is on both sides, each side given as (entry, digest of its pixels).
 

@@ -22,6 +22,7 @@ def upgrade() -> None:
         sa.Column("ordinal", BIG, nullable=False),
         sa.Column("entry", sa.String(length=1000), nullable=False),
         sa.Column("truth", sa.String(length=255), nullable=True),
+        sa.Column("correct", sa.Boolean(), nullable=True),
         sa.Column("category", sa.String(length=255), nullable=True),
         sa.Column("nearest", sa.String(length=255), nullable=True),
         sa.Column("distance", sa.Double(), nullable=True),
@@ -42,6 +43,7 @@ def upgrade() -> None:
         sa.Column("params", sa.JSON(), nullable=False),
         sa.Column("folds", BIG, nullable=False),
         sa.Column("seconds", sa.Double(), nullable=False),
+        sa.Column("code", sa.String(length=40), nullable=True),
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_trials_job_id_jobs")),
         sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_trials")),
     )
