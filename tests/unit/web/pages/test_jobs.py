@@ -151,7 +151,7 @@ def test_a_training_shows_its_epochs_and_what_was_detected(browser: Browser, sql
     with sqlite_database.write() as session:
         session.add_all(rows)
     text = browser.text(f"/jobs/{job.public_id}")
-    for words in ("cedar", "1,234", "&lt;b&gt;.txt", "25.00\u00a0%", "2 of 5 epochs"):
+    for words in ("CEDAR", "1,234", "&lt;b&gt;.txt", "25.00\u00a0%", "2 of 5 epochs"):
         assert words in text
     document = json.loads(browser.text(f"/jobs/{job.public_id}/epochs.json"))
     assert [row["validation_eer"] for row in document["epochs"]] == [0.5, 0.25]
@@ -159,6 +159,41 @@ def test_a_training_shows_its_epochs_and_what_was_detected(browser: Browser, sql
     table = browser.text(f"/jobs/{job.public_id}/epochs.csv").splitlines()
     assert table[0].startswith("epoch,loss,validation_loss,validation_eer")
     assert table[2].startswith("2,0.5,,0.25")
+
+
+def test_a_report_counts_by_writer_and_says_who_makes_no_genuine_pair(
+    browser: Browser, sqlite_database: Database
+) -> None:
+    per_writer = {
+        "genuine": {"smallest": 1, "median": 2.5, "largest": 24},
+        "forged": {"smallest": 0, "median": 0, "largest": 0},
+        "rows": [{"writer": "<i>ann", "genuine": 1234, "forged": 0}],
+        "left_off": 1,
+        "single_genuine": {"count": 2, "names": ["<i>ann"]},
+        "no_genuine": {"count": 0, "names": []},
+    }
+    report = {
+        "layout": "pairs",
+        "writers": 2,
+        "per_writer": per_writer,
+        "pairs": {"genuine": 1500, "forged": 7, "left_out": 0},
+        "notes": ["pairs.csv: label 1 means genuine."],
+        "skipped": 1,
+        "skipped_list": [{"entry": "pairs.csv", "line": 6, "code": "label_unknown", "reason": "no label"}],
+    }
+    text = browser.text(f"/jobs/{add_job(sqlite_database, kind='train', report=report).public_id}")
+    for words in (
+        "list of pairs",
+        "1,500 genuine, 7 forged</dd>",
+        "label 1 means genuine.",
+        "2 writers have a single genuine signature, and so no genuine pair: &lt;i&gt;ann, …",
+        "1 to 24, median 2.5, genuine; 0 forged",
+        '<th scope="row">&lt;i&gt;ann</th><td>1,234</td>',
+        "and 1 more writer.",
+        "<code>pairs.csv</code>, line 6",
+    ):
+        assert words in text
+    assert "no genuine signature" not in text
 
 
 def test_an_unknown_job_is_a_page_that_says_so(browser: Browser) -> None:
