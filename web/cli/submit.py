@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from shared.specs import NETWORKS, OptimiserName, TrainSpec
+from shared.specs import NETWORKS, OptimiserName, PresetName, TrainSpec
 from web.cli.common import connect, describe_options, filled, follow, json_option, wait_option
 from web.cli.packing import open_archive
 from web.cli.submit_identify import submit_identify
@@ -58,6 +58,9 @@ def submit_verify(
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--name", help="Name of the model version. [signatures]")
 @click.option("--network", type=click.Choice(sorted(NETWORKS)))
+@click.option("--preset", type=click.Choice(list(PresetName.__args__)))  # type: ignore[attr-defined]  # as below
+@click.option("--channels", type=click.Choice(["1", "3"]))
+@click.option("--pretrained")
 @click.option("--epochs", type=int)
 @click.option("--margin", type=float)
 @click.option("--optimiser", type=click.Choice(list(OptimiserName.__args__)))  # type: ignore[attr-defined]  # a Literal

@@ -29,6 +29,9 @@ PARSING_FAULTS = {
     "bool_parsing": "yes or no",
 }
 
+NAME_PATTERN = "1 to 63 small letters, digits, '.', '_' and '-', and begin with a letter or digit"
+PATTERNS = {"pretrained": "the name of a .pth or .safetensors file, without a folder"}
+
 
 @dataclass(frozen=True, slots=True)
 class FormFault:
@@ -122,7 +125,7 @@ def field_message(item: Any) -> str:
     if item["type"] in PARSING_FAULTS:
         return f"{label} must be {PARSING_FAULTS[item['type']]}."
     if item["type"] == "string_pattern_mismatch":
-        return f"{label} must be 1 to 63 small letters, digits, '.', '_' and '-', and begin with a letter or digit."
+        return f"{label} must be {PATTERNS.get(item['loc'][0], NAME_PATTERN)}."
     if item["type"] == "literal_error":
         return f"{label} must be {context['expected']}."
     return f"{label}: {item['msg']}."

@@ -14,6 +14,9 @@ from web.services import services
 from web.uploads import files_of, submit_from_request
 
 ADVANCED = (
+    "preset",
+    "channels",
+    "pretrained",
     "margin",
     "optimiser",
     "learning_rate",

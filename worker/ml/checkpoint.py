@@ -19,6 +19,7 @@ from shared.errors import InvalidInput
 from shared.specs import NETWORKS, ComparerName, Preprocessing
 from worker.ml.compare import comparer
 from worker.ml.networks import build
+from worker.ml.weighted_l1 import give_comparison
 
 Tensors = dict[str, torch.Tensor]
 
@@ -74,19 +75,22 @@ def load_model(data: bytes | Path) -> tuple[nn.Module, ModelMeta]:
         info = NETWORKS[meta.network]
         if (meta.preprocessing.height, meta.preprocessing.width) != (info.height, info.width):
             raise ValueError("the canvas is not the network's")
-        network = restore(build_empty(meta.network, meta.preprocessing.channels), tensors).eval()
+        network = restore(build_empty(meta.network, meta.preprocessing.channels, meta.comparer), tensors).eval()
         comparer(meta.comparer, network)  # a name without its comparer is damage too
-        return network, meta
     except (SafetensorError, ValidationError, ValueError, LookupError, RuntimeError) as error:
         raise InvalidInput(
             "model_damaged", "The model file is damaged or of another version. Import it again, or train it anew."
         ) from error
+    return network, meta
 
 
-def build_empty(name: str, channels: int = 1) -> nn.Module:
+def build_empty(name: str, channels: int = 1, comparer_name: ComparerName = "euclidean") -> nn.Module:
     """Make a network without memory for its weights: for :func:`restore`, which brings them."""
     with torch.device("meta"):
-        return build(name, channels)
+        network = build(name, channels)
+        if comparer_name == "weighted-l1":
+            give_comparison(network, NETWORKS[name].representation)
+    return network
 
 
 def restore(network: nn.Module, tensors: Tensors) -> nn.Module:

@@ -54,7 +54,8 @@ class Embedder:
     def embed(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed uint8 canvases (N, H, W) or (N, H, W, 3), as made by ``images.prepare``, to float32 (N, R).
 
-        In float32 throughout. Raises ValueError for canvases of another size, torch.OutOfMemoryError if not even one fits the device.
+        In float32 throughout. Raises ValueError for canvases of another size, torch.OutOfMemoryError if not even one
+        fits the device.
         """
         if canvases.shape[1:] != self.preprocessing.shape:
             expected = " x ".join(map(str, self.preprocessing.shape))
