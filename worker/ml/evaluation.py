@@ -61,7 +61,7 @@ class Scores:
 
     def side(self, kind: int, values: Doubles) -> Doubles:
         """The share of ``values`` (P,) that is of one kind."""
-        return values[self.kind == kind]
+        return np.asarray(values[self.kind == kind], np.float64)
 
     @property
     def score(self) -> Doubles:
@@ -79,7 +79,7 @@ def measure(scores: Scores, forged: int, draws: Doubles, threshold: float, bands
     if not all(counts.values()):
         missing = "genuine" if not counts["genuine"] else f"{KINDS[forged]} forged"
         return _with("eer", None, None) | counts | {"note": f"There are no {missing} comparisons in these data."}
-    found = counts | _discrimination(scores, scores.score, forged, draws)
+    found: Figures = counts | _discrimination(scores, scores.score, forged, draws)
     found["at_threshold"] = _at_threshold(scores, forged, draws, threshold)
     if scores.fused is not None:
         raw = Resampled(*_sides(scores, scores.distance, forged), draws)

@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.specs import ProtocolName
 from worker.ml.metrics import auc
 
 STATISTICS = (
@@ -24,6 +25,16 @@ STATISTICS = (
     "ink_fraction",
     "aspect",
 )
+
+
+def left_by(pixels: NDArray[np.uint8], protocol: ProtocolName) -> NDArray[np.uint8]:
+    """What a protocol leaves of a grey image (height, width): paper white, and the ink grey or, in binary-ink, black.
+
+    Ink and paper are parted by Otsu's threshold, as :func:`worker.ml.images.prepare` does.
+    """
+    level, _ = cv2.threshold(pixels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
+    ink = np.zeros_like(pixels) if protocol == "binary-ink" else pixels
+    return np.where(pixels <= level, ink, 255).astype(np.uint8)
 
 
 def shortcut_statistics(image: NDArray[np.uint8]) -> dict[str, float]:

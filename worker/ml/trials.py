@@ -70,13 +70,13 @@ def choose_pairs(labels: Labels, seed: int) -> Pairs:
     return _pairs(chosen, (len(groups[GENUINE]), len(groups[SKILLED]), possible))
 
 
-def listed_pairs(labels: Labels, first: Integers, second: Integers, same: NDArray[np.bool_]) -> Pairs:
-    """The pairs that the data name, (P,) each: all of them. ``same`` says that both images are by one hand.
+def listed_pairs(labels: Labels, first: Integers, second: Integers, genuine: NDArray[np.bool_]) -> Pairs:
+    """The pairs that the data list, (P,) each: all of them. ``genuine`` says that one writer wrote both images.
 
-    A pair of different hands is a skilled forgery where one image is forged, else a random one.
+    Any other pair is a skilled forgery where both images bear the same writer's name, else a random one.
     """
-    forged = labels.forged[first] | labels.forged[second]
-    kind = np.where(same, GENUINE, np.where(forged, SKILLED, RANDOM)).astype(np.int64)
+    alike = labels.writer[first] == labels.writer[second]
+    kind = np.where(genuine, GENUINE, np.where(alike, SKILLED, RANDOM)).astype(np.int64)
     counts = np.bincount(kind, minlength=3)
     return Pairs(first, second, kind, (int(counts[0]), int(counts[1]), int(counts[2])))
 
