@@ -7,7 +7,7 @@ named population wrote the questioned one.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -46,12 +46,6 @@ class Bands(Part):
         if self.reject_below > self.accept_from:
             raise ValueError("reject_below lies above accept_from")
         return self
-
-    def verdict(self, llr: float) -> Literal["accept", "review", "reject"]:
-        """The verdict on a log10 likelihood ratio."""
-        if llr >= self.accept_from:
-            return "accept"
-        return "reject" if llr < self.reject_below else "review"
 
 
 class Figures(Part):
@@ -124,3 +118,9 @@ class Calibration(Part):
         if references < 1:
             raise ValueError("a reference set has one reference at least")
         return max((one for one in self.sets if one.size <= references), key=lambda one: one.size)
+
+
+def calibration_of(summary: dict[str, Any] | None) -> Calibration | None:
+    """The calibration that the summary of a model version holds; None where it has none that can be used."""
+    stored = (summary or {}).get("calibration")
+    return Calibration.model_validate(stored) if stored else None

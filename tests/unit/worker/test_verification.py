@@ -18,8 +18,9 @@ from worker import verification
 from worker.context import Context
 from worker.encoding import Encoded
 from worker.intake import take_in
+from worker.judging import judge
 from worker.models import ModelCache
-from worker.verification import judge, score_claim, score_waiting
+from worker.verification import score_claim, score_waiting
 
 MODEL = ModelVersion(id=7, name="m", version=1, threshold=1.0)
 
@@ -50,6 +51,10 @@ def test_one_reference() -> None:
         "distances": [1.0],
         "nearest": 0,
         "threshold": 1.0,
+        "llr": None,
+        "scale": "distance",
+        "accept_from": None,
+        "reject_below": None,
         "model_id": 7,
     }
 
