@@ -9,14 +9,14 @@ from flask.typing import ResponseReturnValue
 
 from shared.tables import JobState, Verdict
 from web import auth
-from web.pages import account, comparisons, jobs, models, submit, views, words
+from web.pages import account, comparisons, identify, jobs, models, submit, views, words
 from web.pages.local import local_target, sender_target
 
 OPEN = {"pages.login"}
 WITH_OLD_PASSWORD = {"pages.account", "pages.change_password", "pages.logout", "pages.login"}
 
 blueprint = Blueprint("pages", __name__)
-for part in (account, jobs, comparisons, submit, models, views, words):
+for part in (account, jobs, comparisons, identify, submit, models, views, words):
     part.register(blueprint)
 
 
@@ -46,4 +46,10 @@ def _to_login() -> ResponseReturnValue:
 @blueprint.app_context_processor
 def _layout() -> dict[str, Any]:
     """What every template may name. Nobody, on error pages that no login came before."""
-    return {"person": g.get("person"), "KINDS": words.KINDS, "STATES": tuple(JobState), "VERDICTS": tuple(Verdict)}
+    return {
+        "person": g.get("person"),
+        "KINDS": words.KINDS,
+        "UNITS": words.UNITS,
+        "STATES": tuple(JobState),
+        "VERDICTS": tuple(Verdict),
+    }

@@ -24,10 +24,12 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from shared.jobs import lifecycle, queries
+from shared.jobs.identified import AnswerKind, count_kinds
 from shared.tables import Epoch, Job, JobState, ModelVersion, Verdict
 from web import auth, present
 from web.api.jobs import csv_response, ring_retry
 from web.pages import paging
+from web.pages.identify import answer_values
 from web.pages.progress import Progress, progress_of
 from web.pages.words import KINDS
 from web.services import services
@@ -89,6 +91,7 @@ def job(job_id: str) -> str:
         found = queries.get_job(session, job_id)
         values = _live_values(session, found)
         values |= _results_values(session, found) if found.kind == "verify" else {}
+        values |= answer_values(session, found) if found.kind == "identify" else {}
     return render_template("job.html", **values)
 
 
@@ -112,6 +115,8 @@ def _live_values(session: Session, found: Job) -> dict[str, Any]:
         "epochs": epochs,
         "made": _models_made(session, [found]).get(found.id),
         "verdict": paging.chosen("verdict", Verdict),
+        "answered": count_kinds(session, found.id) if found.kind == "identify" else {},
+        "answer": paging.chosen("answer", AnswerKind),
     }
 
 

@@ -26,6 +26,13 @@ WORK = {  # what a job does while its worker has not said it more exactly
     "evaluate": "Measuring the model",
     "tune": "Trying settings",
 }
+UNITS = {  # what a job's progress counts
+    "verify": "comparison",
+    "identify": "test image",
+    "train": "epoch",
+    "evaluate": "step",
+    "tune": "trial",
+}
 PHASES = {JobState.QUEUED: "Waiting for a worker", JobState.CANCELLING: "Stopping; what is done is kept"}
 
 

@@ -1,0 +1,108 @@
+"""New identifications, and the answers of one on its job's page."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from flask import Blueprint, Response, json, redirect, render_template, request, stream_with_context, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy.orm import Session
+
+from shared import registry
+from shared.errors import CountersignError
+from shared.jobs import identified, queries
+from shared.jobs.identified import AnswerKind
+from shared.specs import IdentifySpec
+from shared.tables import Job, JobState
+from web import auth
+from web.api.identifications import answers_download
+from web.api.jobs import load_job
+from web.identified import identification_json
+from web.pages import paging
+from web.pages.forms import FormFault, form_faults, spec_fields
+from web.services import services
+from web.uploads import files_of, submit_from_request
+
+ANSWERS_SHOWN = 50
+
+
+def register(blueprint: Blueprint) -> None:
+    """Add the routes."""
+    blueprint.add_url_rule("/identify", view_func=identify, methods=["GET", "POST"])
+    blueprint.add_url_rule("/jobs/<job_id>/identifications", view_func=identifications)
+    blueprint.add_url_rule("/jobs/<job_id>/identifications.csv", view_func=identifications_csv)
+    blueprint.add_url_rule("/jobs/<job_id>/identifications.json", view_func=identifications_json)
+
+
+def identify() -> ResponseReturnValue:
+    """The form for an identification; posted, the job's page."""
+    if request.method == "GET":
+        return _form([])
+    if not files_of("archive"):
+        return _form([FormFault("archive", "Choose the ZIP archive of categories and test images.")]), 422
+    try:
+        job = submit_from_request("identify", auth.current_person().id)
+    except CountersignError as error:
+        where = {"model": "model", "queue": "submit", "storage": "submit"}
+        return _form(form_faults(error, where, "archive")), error.status
+    return redirect(url_for("pages.job", job_id=job.public_id), 303)
+
+
+def _form(errors: list[FormFault]) -> str:
+    with services().database.read() as session:
+        models = registry.list_models(session)
+    default = next((model.label for model, is_default in models if is_default), "")
+    return render_template(
+        "identify.html",
+        models=models,
+        chosen=request.values.get("model") or default,
+        threshold=spec_fields(IdentifySpec, request.form)["threshold"],
+        label=request.form.get("label", ""),
+        errors=errors,
+        settings=services().settings,
+    )
+
+
+def identifications(job_id: str) -> str:
+    """A page of answers, alone."""
+    with services().database.read() as session:
+        found = queries.get_job(session, job_id)
+        values = answer_values(session, found)
+    return render_template("_identify.html", job=found, ended=JobState(found.state).ended, **values)
+
+
+def answer_values(session: Session, found: Job) -> dict[str, Any]:
+    """What ``_identify.html`` shows."""
+    kind, after = paging.chosen("answer", AnswerKind), paging.whole("after") or 0
+    rows, cursor = identified.identifications(session, found.id, after, ANSWERS_SHOWN, kind)
+    before = identified.page_before(session, found.id, after, ANSWERS_SHOWN, kind) if after else None
+    return {
+        "rows": rows,
+        "after": after,
+        "cursor": cursor,
+        "previous": before,
+        "answer": kind,
+        "full": len(rows) == ANSWERS_SHOWN,
+    }
+
+
+def identifications_csv(job_id: str) -> Response:
+    """All answers, or those of one kind, as a download."""
+    return answers_download(load_job(job_id), paging.chosen("answer", AnswerKind))
+
+
+def identifications_json(job_id: str) -> Response:
+    """The report of the job and all its answers as one JSON document, streamed."""
+    found, kind = load_job(job_id), paging.chosen("answer", AnswerKind)
+    database = services().database
+
+    def pieces() -> Iterator[str]:
+        yield f'{{"report": {json.dumps(found.report)},\n"identifications": ['
+        for number, row in enumerate(identified.stream_identifications(database, found.id, kind)):
+            yield (",\n" if number else "\n") + json.dumps(identification_json(row))
+        yield "\n]}\n"
+
+    response = Response(stream_with_context(pieces()), mimetype="application/json")
+    response.headers["Content-Disposition"] = f'attachment; filename="{found.public_id}.json"'
+    return response
