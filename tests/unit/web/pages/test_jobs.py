@@ -187,7 +187,7 @@ def test_a_report_counts_by_writer_and_says_who_makes_no_genuine_pair(
         "1,500 genuine, 7 forged</dd>",
         "label 1 means genuine.",
         "2 writers have a single genuine signature, and so no genuine pair: &lt;i&gt;ann, …",
-        "1 to 24, median 2.5, genuine; 0 forged",
+        "1 to 24 genuine (median 2.5), 0 forged",
         '<th scope="row">&lt;i&gt;ann</th><td>1,234</td>',
         "and 1 more writer.",
         "<code>pairs.csv</code>, line 6",
