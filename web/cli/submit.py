@@ -12,6 +12,7 @@ from shared.specs import NETWORKS, OptimiserName, PresetName, TrainSpec
 from web.cli.common import connect, describe_options, filled, follow, json_option, wait_option
 from web.cli.packing import open_archive
 from web.cli.submit_identify import submit_identify
+from web.cli.submit_tune import submit_tune
 from web.client import Files
 
 
@@ -75,7 +76,8 @@ def submit_verify(
 def submit_train(path: Path, wait: bool, as_json: bool, **options: Any) -> None:
     """Train a model on PATH: a ZIP or folder of writers' genuine and forged signatures.
 
-    The layouts of CEDAR and ICDAR 2011 and WRITER/genuine|forged/... are detected.
+    The layouts of CEDAR, ICDAR 2011, SigComp 2011, BHSig260, WRITER/genuine|forged/... and lists of
+    pairs (pairs.csv) are detected.
     """
     fields = filled(options)
     name, stream = open_archive(path, needs_manifest=False)
@@ -87,3 +89,4 @@ def submit_train(path: Path, wait: bool, as_json: bool, **options: Any) -> None:
 
 describe_options(submit_train, TrainSpec)
 submit.add_command(submit_identify)
+submit.add_command(submit_tune)

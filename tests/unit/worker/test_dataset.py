@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,14 @@ def test_the_summary_counts_what_was_kept(tmp_path: Path) -> None:
     assert summary["per_writer"]["rows"][1] == {"writer": "ben", "genuine": 1, "forged": 0}
     assert summary["per_writer"]["single_genuine"] == {"count": 1, "names": ["ben"]}
     assert [item["code"] for item in summary["skipped_list"]] == ["image_blank", "not_a_sample"]
+
+
+def test_the_summary_is_json_and_lists_the_first_fifty_skipped(tmp_path: Path) -> None:
+    notes = {f"notes/{number:02}.txt": "x" for number in range(60)}
+    summary = read(tmp_path, {**FILES, **notes}).summary
+    assert json.loads(json.dumps(summary)) == summary
+    assert summary["skipped"] == 60
+    assert [item["entry"] for item in summary["skipped_list"]] == list(notes)[:50]
 
 
 def test_the_same_image_twice_of_a_writer_is_kept_once(tmp_path: Path) -> None:

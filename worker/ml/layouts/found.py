@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
-SKIPPED_SHOWN = 20
 WRITERS_SHOWN = 200  # rows of the table of writers in a report
 _NAMED = 20  # writers named one by one in a report
+_NAME_SHOWN = 100  # characters of a writer's name in a report
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,15 +61,6 @@ class Layout:
     pairs: tuple[Pair, ...] = ()
     notes: tuple[str, ...] = ()
 
-    def summary(self) -> dict[str, Any]:
-        """Counts for a person to check before training, fit for JSON."""
-        return {
-            "layout": self.name,
-            **count_writers(self.samples),
-            "skipped": len(self.skipped),
-            "first_skipped": [skipped.as_dict() for skipped in self.skipped[:SKIPPED_SHOWN]],
-        }
-
 
 def count_writers(samples: Iterable[Sample]) -> dict[str, Any]:
     """Counts in total and a writer, fit for JSON.
@@ -92,7 +83,7 @@ def count_writers(samples: Iterable[Sample]) -> dict[str, Any]:
             "genuine": _spread(genuine),
             "forged": _spread(forged),
             "rows": [
-                {"writer": writer, "genuine": counts[writer][0], "forged": counts[writer][1]}
+                {"writer": writer[:_NAME_SHOWN], "genuine": counts[writer][0], "forged": counts[writer][1]}
                 for writer in writers[:WRITERS_SHOWN]
             ],
             "left_off": max(0, len(writers) - WRITERS_SHOWN),
@@ -114,9 +105,9 @@ def _spread(numbers: list[int]) -> dict[str, float]:
 
 
 def _named(writers: list[str]) -> dict[str, Any]:
-    return {"count": len(writers), "names": writers[:_NAMED]}
+    return {"count": len(writers), "names": [writer[:_NAME_SHOWN] for writer in writers[:_NAMED]]}
 
 
 def _natural(text: str) -> list[tuple[int, int, str]]:
     """Sorts numbers within names by their value."""
-    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d+)", text) if part]
+    return [(0, int(part), "") if part.isdecimal() else (1, 0, part) for part in re.split(r"(\d{1,18})", text) if part]

@@ -26,7 +26,7 @@ _NO_WRITER = re.compile(
     re.IGNORECASE,
 )
 
-_CEDAR_NAME = re.compile(r"(original|forgeries)_(\d+)_\d+", re.IGNORECASE)
+_CEDAR_NAME = re.compile(r"(original|forgeries)_(\d{1,9})_\d+", re.IGNORECASE)
 _ICDAR_FOLDER = re.compile(r"(\d{1,6})(_forg)?", re.IGNORECASE)
 
 # BHSig260 (Pal et al., DAS 2016) names SCRIPT-S-WRITER-KIND-NUMBER: B-S-001-G-01.tif is Bengali, writer 1, genuine.

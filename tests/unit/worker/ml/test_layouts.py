@@ -1,13 +1,11 @@
 from __future__ import annotations
 
-import json
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import TrainingFailed
-from worker.ml.layouts import Sample, detect
+from worker.ml.layouts import Sample, count_writers, detect
 
 CEDAR = [
     "full_org/original_1_1.png",
@@ -81,18 +79,9 @@ def test_what_is_left_out_is_told_with_the_reason() -> None:
     }
 
 
-def test_summary_is_json_and_shows_the_first_twenty_skipped() -> None:
-    summary = detect([*CEDAR, *(f"notes/{number:02}.txt" for number in range(30))]).summary()
-    assert json.loads(json.dumps(summary)) == summary
-    shown = summary.pop("first_skipped")
-    del summary["per_writer"]
-    assert summary == {"layout": "cedar", "writers": 2, "genuine": 3, "forged": 2, "skipped": 30}
-    assert [line["entry"] for line in shown] == [f"notes/{number:02}.txt" for number in range(20)]
-
-
 def test_writers_are_counted_one_by_one_in_natural_order() -> None:
     names = ["w10/genuine/1.png", "w2/genuine/1.png", "w2/genuine/2.png", "w2/forged/1.png", "w3/forged/1.png"]
-    assert detect(names).summary()["per_writer"] == {
+    assert count_writers(detect(names).samples)["per_writer"] == {
         "genuine": {"smallest": 0, "median": 1, "largest": 2},
         "forged": {"smallest": 0, "median": 1, "largest": 1},
         "rows": [
@@ -107,10 +96,18 @@ def test_writers_are_counted_one_by_one_in_natural_order() -> None:
 
 
 def test_the_table_of_writers_is_limited() -> None:
-    per_writer = detect(f"{number}/genuine/1.png" for number in range(1, 251)).summary()["per_writer"]
+    per_writer = count_writers(Sample(f"{n}.png", str(n), forged=False) for n in range(1, 251))["per_writer"]
     assert (len(per_writer["rows"]), per_writer["left_off"]) == (200, 50)
     assert per_writer["single_genuine"]["count"] == 250
     assert per_writer["single_genuine"]["names"][-1] == "20"
+
+
+def test_endless_names_are_read_and_cut_short_in_the_report() -> None:
+    long = "7" * 5000
+    layout = detect([f"{long}/genuine/1.png", f"full_org/original_{long}_1.png", "8/genuine/1.png"])
+    assert {sample.writer for sample in layout.samples} == {long, "8", "full_org"}
+    rows = count_writers(layout.samples)["per_writer"]["rows"]
+    assert sorted(row["writer"] for row in rows) == ["7" * 100, "8", "full_org"]
 
 
 BHSIG = ["Bengali/001/B-S-001-G-01.tif", "Bengali/001/B-S-001-F-30.tif", "Hindi/001/H-S-001-G-24.tif"]
