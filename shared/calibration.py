@@ -11,13 +11,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from shared.specs import CalibrationMethod
+
 SIZES = (1, 2, 4, 8, 12)  # references in a set, for which a calibration is fitted
 GENERATED = "generated signatures"
 
 Finite = Annotated[float, Field(allow_inf_nan=False)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 Population = Literal["skilled", "random"]
-Method = Literal["logistic", "isotonic"]
 
 
 class Part(BaseModel):
@@ -95,7 +96,7 @@ class SetCalibration(Part):
 class Calibration(Part):
     """All of it, by size of the reference set, with what it was fitted on."""
 
-    method: Method = "logistic"
+    method: CalibrationMethod = "logistic"
     population: Population = Field(description="the forgeries that a likelihood ratio is against")
     generated: bool = Field(default=False, description="whether the calibration writers were generated, not people")
     writers: list[str] = Field(min_length=1, description="the calibration writers; training saw none of them")

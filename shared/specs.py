@@ -17,7 +17,7 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-ComparerName = Literal["euclidean", "cosine", "local"]
+ComparerName = Literal["euclidean", "cosine", "weighted-l1", "local"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +62,7 @@ AugmentationName = Literal["none", "light", "strong"]
 PresetName = Literal["signature", "photo"]
 ChannelCount = Annotated[Literal[1, 3], BeforeValidator(lambda given: int(given) if given in ("1", "3") else given)]
 ProtocolName = Literal["grey-ink", "binary-ink"]
+CalibrationMethod = Literal["logistic", "isotonic"]
 
 
 def _not_an_alias(name: str) -> str:
@@ -190,6 +191,18 @@ class TrainSpec(Spec):
         lt=1,
         description="share of writers held out from both to calibrate the answers; 0: answers stay uncalibrated",
     )
+    calibration_method: CalibrationMethod = Field(
+        default="logistic", description="how scores become likelihood ratios: a straight line, or any rising curve"
+    )
+    target_far: float = Field(
+        default=0.01, gt=0, lt=0.5, description="share of forgeries that the verdict accept may let pass"
+    )
+    target_frr: float = Field(
+        default=0.01, gt=0, lt=0.5, description="share of genuine signatures that the verdict reject may turn away"
+    )
+    generated: bool = Field(
+        default=False, description="the signatures are generated, not people's: every answer will say so"
+    )
     seed: int = Field(default=1, ge=0, lt=2**31, description="seed of the split, the weights and the batches")
     make_default: bool = Field(default=False, description="use the result for verifications that name no model")
 
@@ -258,12 +271,16 @@ class TuneSpec(Spec):
     """Search for good settings of a training: each trial trains, and is judged on writers it did not see."""
 
     kind: Literal["tune"] = "tune"
-    name: ModelName = Field(default="tuned", description="name of the study")
+    name: ModelName = Field(default="tuned", description="name of the model that the best settings are to train")
     network: NetworkName = Field(default="compact", description="network of the catalogue")
+    preset: PresetName = Field(
+        default="signature", description="signature: the ink alone; photo: the whole picture, of whatever it is"
+    )
+    channels: ChannelCount = Field(default=1, description="1: grey; 3: colours, for the preset photo")
     trials: int = Field(default=20, ge=1, le=1000, description="trainings to try")
-    epochs: int = Field(default=10, ge=1, le=1000, description="longest training of one trial")
+    epochs: int = Field(default=10, ge=1, le=1000, description="epochs of a trial in each fold")
     folds: int = Field(default=3, ge=2, le=10, description="folds of writers whose validation EERs are averaged")
-    seed: int = Field(default=1, ge=0, lt=2**31, description="seed of the folds and of the sampler")
+    seed: int = Field(default=1, ge=0, lt=2**31, description="seed of the folds, the settings tried and the trainings")
 
 
 JobSpec = Annotated[

@@ -13,14 +13,19 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from torch import nn
 
+from shared.calibration import Calibration
 from shared.errors import NotFound
 from shared.jobs.lifecycle import succeed_job, tell
 from shared.registry import add_model
 from shared.specs import NETWORKS, TrainSpec
 from shared.tables import Epoch, ModelVersion
+from worker.calibrating import calibrate_training
 from worker.context import Context
 from worker.dataset import Dataset
+from worker.digests import keep, pack, summary_of
 from worker.ml.checkpoint import ModelMeta, digest, save_model
+from worker.ml.compare import comparer
+from worker.ml.embedder import Embedder
 from worker.ml.fit import EpochRow, FitResult, fit
 from worker.ml.networks import build
 from worker.ml.pretrained import find_weights, take_weights
@@ -53,8 +58,9 @@ class _Training:
         """Read the data, split by writer, fit, and register what came out."""
         with self._solo.folder() as folder:
             data = self._solo.read_dataset(folder, self._preprocessing)
-            split = split_writers(data.writers, self._spec.validation_share, self._spec.seed)
-            refuse_leak(_images_of(data, split.training), _images_of(data, split.validation))
+            spec = self._spec
+            split = split_writers(data.writers, spec.validation_share, spec.seed, spec.calibration_share)
+            refuse_leak(*(_images_of(data, side) for side in (split.training, split.validation, split.calibration)))
             self._solo.tell(phase="training", report=data.summary)
             number = {writer: index for index, writer in enumerate(sorted(set(data.writers)))}
             result = fit(
@@ -68,7 +74,16 @@ class _Training:
                 on_checkpoint=self._on_checkpoint,
                 build_network=self._build,
             )
-        self._register(data, split, result)
+            calibration, note = self._calibrate(data, split, result)
+        self._register(data, split, result, calibration, note)
+
+    def _calibrate(self, data: Dataset, split: Split[str], result: FitResult) -> tuple[Calibration | None, str]:
+        """The calibration, None without writers for it, and a note for people."""
+        self._solo.tell(phase="calibrating")
+        compare = comparer(result.comparer, result.network)
+        embedder = Embedder(result.network, self._preprocessing, compare=compare)
+        kept = split.calibration
+        return calibrate_training(embedder, data, kept, self._spec, self._upload.digest, self._solo.check)
 
     def _build(self, name: str, channels: int) -> nn.Module:
         """The network, fresh or from the operator's file of weights."""
@@ -94,16 +109,22 @@ class _Training:
                 session.execute(sa.delete(Epoch).where(Epoch.job_id == self._claim.job_id, Epoch.epoch >= row.epoch))
                 session.add(Epoch(job_id=self._claim.job_id, **asdict(row)))
 
-    def _register(self, data: Dataset, split: Split[str], result: FitResult) -> None:
-        summary = self._summary(data, split, result)
+    def _register(
+        self, data: Dataset, split: Split[str], result: FitResult, calibration: Calibration | None, note: str
+    ) -> None:
+        seen = pack(data.digests)
+        summary = self._summary(data, split, result) | {"images_seen": summary_of(seen), "calibration_note": note}
         meta = ModelMeta(
             network=self._spec.network,
             preprocessing=self._preprocessing,
             threshold=result.threshold,
+            comparer=result.comparer,
             training=summary,
+            calibration=calibration,
         )
         content = save_model(result.network, meta)
         name = digest(content)
+        keep(self._context.store, name, seen)
         blob = self._context.store.put(f"models/{name.removeprefix('sha256:')}.safetensors", [content])
         model = ModelVersion(
             name=self._spec.name,
@@ -111,10 +132,11 @@ class _Training:
             blob=blob.key,
             network=self._spec.network,
             threshold=result.threshold,
-            summary=summary,
+            summary=meta.summary,
             job_id=self._claim.job_id,
         )
-        report = data.summary | summary["validation"] | {"threshold": result.threshold}
+        told = " ".join(part for part in (result.note, note) if part)
+        report = data.summary | summary["validation"] | {"threshold": result.threshold, "note": told}
         if self._succeed(model, report):
             self._context.store.delete(self._checkpoint_key)
 
@@ -144,6 +166,7 @@ class _Training:
                 "digest": self._upload.digest,
                 "training_writers": split.training,
                 "validation_writers": split.validation,
+                "calibration_writers": split.calibration,
             },
             "validation": {"eer": result.eer, "forgeries": result.forgeries, "note": result.note},
             "network": {

@@ -8,16 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.calibration import SIZES, Calibration, Curve, Figures, Method, Pool, Population, SetCalibration
+from shared.calibration import SIZES, Calibration, Curve, Figures, Pool, Population, SetCalibration
 from shared.errors import TrainingFailed
+from shared.specs import CalibrationMethod
 from worker.ml.calibration import fit_bands, fit_falling, fit_isotonic, reliability, supported_range
 from worker.ml.compare import Comparer, Integers, Representations
 from worker.ml.metrics import cllr, equal_error_rate
 from worker.ml.refsets import features_of, llr_before_clipping, set_features, shape_of
+from worker.ml.sampling import LEAST_CALIBRATION
 
 Doubles = NDArray[np.float64]
 
-LEAST_WRITERS = 3
 MOST_IMAGES = 24  # of a writer and a kind: more would cost time and tell little that is new
 FOLDS = 5
 _DRAWS = 24  # reference sets drawn of a writer: so many references in all, at least _FEWEST sets
@@ -52,7 +53,7 @@ def calibrate_model(
     target_frr: float = 0.01,
     data: str = "",
     generated: bool = False,
-    method: Method = "logistic",
+    method: CalibrationMethod = "logistic",
     seed: int = 1,
     tick: Callable[[], None] = lambda: None,
 ) -> Calibration:
@@ -70,13 +71,13 @@ def calibrate_model(
     """
     names = np.array(writers)
     usable = [name for name in sorted(set(writers)) if np.sum((names == name) & ~forged) > 1]
-    if len(usable) < LEAST_WRITERS:
+    if len(usable) < LEAST_CALIBRATION:
         raise TrainingFailed(
             "calibration_impossible",
-            f"Calibration needs {LEAST_WRITERS} writers with 2 genuine signatures or more, there are {len(usable)}.",
+            f"Calibration needs {LEAST_CALIBRATION} writers with 2 genuine signatures, there are {len(usable)}.",
         )
     imitated = sum(bool(np.any((names == name) & forged)) for name in usable)
-    population: Population = "skilled" if imitated >= LEAST_WRITERS else "random"
+    population: Population = "skilled" if imitated >= LEAST_CALIBRATION else "random"
     chosen = _choose(names, forged, usable, population, np.random.default_rng([seed, 0]))
     known = []
     for genuine, against in chosen:
@@ -138,7 +139,7 @@ def _pool(writers: list[_Writer]) -> Pool:
 
 def _enough(writers: list[_Writer], size: int) -> bool:
     """Whether sets of ``size`` can be drawn from three writers, with a genuine signature and a forgery to compare."""
-    return sum(len(writer.own) > size and len(writer.forged) > 0 for writer in writers) >= LEAST_WRITERS
+    return sum(len(writer.own) > size and len(writer.forged) > 0 for writer in writers) >= LEAST_CALIBRATION
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -155,7 +156,7 @@ class _Fitted:
 
 
 def _fit_size(
-    writers: list[_Writer], size: int, method: Method, targets: tuple[float, float], seed: int
+    writers: list[_Writer], size: int, method: CalibrationMethod, targets: tuple[float, float], seed: int
 ) -> SetCalibration:
     """The calibration of sets of ``size``: weights from all writers, the rest from folds over them."""
     able = [index for index, writer in enumerate(writers) if len(writer.own) > size]
@@ -194,7 +195,7 @@ def _draw(writers: list[_Writer], which: Sequence[int], size: int, pool: Pool, s
     return _Comparisons(*(np.concatenate(column) for column in joined))
 
 
-def _fit(drawn: _Comparisons, size: int, method: Method, limit: float) -> _Fitted:
+def _fit(drawn: _Comparisons, size: int, method: CalibrationMethod, limit: float) -> _Fitted:
     slopes, offset = fit_falling(drawn.features, drawn.genuine, drawn.weights)
     weights = dict(zip(features_of(size), slopes.tolist(), strict=True))
     if method == "logistic":

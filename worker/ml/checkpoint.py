@@ -15,6 +15,7 @@ from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
+from shared.calibration import Calibration
 from shared.errors import InvalidInput
 from shared.specs import NETWORKS, ComparerName, Preprocessing
 from worker.ml.compare import comparer
@@ -38,6 +39,14 @@ class ModelMeta(BaseModel):
     threshold: float = Field(ge=0, allow_inf_nan=False, description="accept if distance <= threshold")
     comparer: ComparerName = Field(default="euclidean", description="how two representations are compared")
     training: dict[str, Any] = Field(default_factory=dict, description="summary of the training, fit for JSON")
+    calibration: Calibration | None = Field(default=None, description="distances to likelihood ratios and verdicts")
+
+    @property
+    def summary(self) -> dict[str, Any]:
+        """What the registry keeps of a model: the training's summary, and the calibration where there is one."""
+        if self.calibration is None:
+            return self.training
+        return self.training | {"calibration": self.calibration.model_dump(mode="json")}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,6 +15,8 @@ from shared.errors import TrainingFailed
 Integers = NDArray[np.int64]
 Writer = TypeVar("Writer", int, str)
 
+LEAST_CALIBRATION = 3  # writers
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
@@ -26,14 +28,21 @@ class Labels:
 
 @dataclass(frozen=True, slots=True)
 class Split(Generic[Writer]):
-    """Writers to learn from, and writers that set the threshold and choose the weights; none is in both."""
+    """Writers to learn from, writers that set the threshold and choose the weights, writers to calibrate on.
+
+    Nobody is in two of them. ``calibration`` may be empty.
+    """
 
     training: tuple[Writer, ...]
     validation: tuple[Writer, ...]
+    calibration: tuple[Writer, ...] = ()
 
 
-def split_writers(writers: Iterable[Writer], share: float, seed: int) -> Split[Writer]:
+def split_writers(writers: Iterable[Writer], share: float, seed: int, calibration_share: float = 0.0) -> Split[Writer]:
     """Part the writers, never their images: about ``share`` of them to validation, at least one to each side.
+
+    About ``calibration_share`` of them go to calibration: three at least or none, as fewer tell too little. Where the
+    share itself is less than three, they are taken only if half of the writers remain to learn from.
 
     The same set of writers, in whatever order, is parted the same way by the same seed. Raises TrainingFailed with
     code too_few_writers for fewer than two.
@@ -47,11 +56,23 @@ def split_writers(writers: Iterable[Writer], share: float, seed: int) -> Split[W
         )
     held = min(max(1, round(share * len(known))), len(known) - 1)
     order = np.random.default_rng(seed).permutation(len(known))
+    kept = _for_calibration(len(known), len(known) - held, calibration_share)
     validation = {known[index] for index in order[:held]}
+    calibration = {known[index] for index in order[held : held + kept]}
     return Split(
-        training=tuple(writer for writer in known if writer not in validation),
+        training=tuple(writer for writer in known if writer not in validation | calibration),
         validation=tuple(writer for writer in known if writer in validation),
+        calibration=tuple(writer for writer in known if writer in calibration),
     )
+
+
+def _for_calibration(writers: int, left: int, share: float) -> int:
+    """How many of the ``left`` writers that are not in validation go to calibration; two remain at least."""
+    asked = round(share * writers)
+    if asked < LEAST_CALIBRATION:
+        return LEAST_CALIBRATION if share and 2 * (left - LEAST_CALIBRATION) >= writers else 0
+    most = left - 2
+    return min(asked, most) if most >= LEAST_CALIBRATION else 0
 
 
 def fold_writers(writers: Iterable[Writer], folds: int, seed: int) -> tuple[Split[Writer], ...]:
@@ -78,19 +99,21 @@ def fold_writers(writers: Iterable[Writer], folds: int, seed: int) -> tuple[Spli
     )
 
 
-def refuse_leak(training: Iterable[tuple[str, str]], validation: Iterable[tuple[str, str]]) -> None:
-    """Check that no image is on both sides, each side given as (entry, digest of its pixels).
+def refuse_leak(*sides: Iterable[tuple[str, str]]) -> None:
+    """Check that no image is on two sides of a split, each side given as (entry, digest of its pixels).
 
     Raises TrainingFailed with code leak, naming both entries. The same image twice on one side is no leak.
     """
-    learnt = {digest: entry for entry, digest in training}
-    for entry, digest in validation:
-        if digest in learnt:
-            raise TrainingFailed(
-                "leak",
-                f"{learnt[digest]} and {entry} are the same image under two writers' names, and one of them is kept "
-                "out of training: the error rates would be false. Remove one, or correct its writer.",
-            )
+    known: dict[str, str] = {}
+    for side in map(list, sides):
+        for entry, digest in side:
+            if digest in known:
+                raise TrainingFailed(
+                    "leak",
+                    f"{known[digest]} and {entry} are the same image under two writers' names, and one of them is kept "
+                    "out of training: the error rates would be false. Remove one, or correct its writer.",
+                )
+        known |= {digest: entry for entry, digest in side}
 
 
 class WriterBatches:
