@@ -288,3 +288,21 @@ def expire(database: Database, table: type[Job] | type[Chunk]) -> None:
     """Let all leases of a table run out now, without waiting for it."""
     with database.write() as session:
         session.execute(sa.update(table).values(lease_until=1.0))
+
+
+def identification_row(job: Job, ordinal: int, **values: Any) -> dict[str, Any]:
+    """The column values of one answer of an identification: anna, before bert."""
+    return {
+        "job_id": job.id,
+        "ordinal": ordinal,
+        "entry": f"test/{ordinal}.png",
+        "truth": None,
+        "correct": None,
+        "category": "anna",
+        "nearest": "anna",
+        "distance": 0.5,
+        "runner_up": "bert",
+        "runner_up_distance": 0.9,
+        "code": None,
+        "message": None,
+    } | values

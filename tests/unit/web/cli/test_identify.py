@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import io
+from typing import Any
+
+from rich.console import Console
+
+from tests.unit.web.pages.test_identify import ANSWERS, FIGURES, REPORT
+from web.cli.common import filled
+from web.cli.identified import show_identification
+
+
+def shown(report: dict[str, Any]) -> str:
+    out = io.StringIO()
+    show_identification(report, Console(file=out, width=120, highlight=False))
+    return out.getvalue()
+
+
+def test_nothing_is_shown_before_anything_is_known() -> None:
+    assert shown({}) == ""
+
+
+def test_what_was_found_is_shown_while_it_runs() -> None:
+    text = shown(REPORT)
+    assert "5-way 1 to 2-shot, 6 test images, threshold 0.8" in text
+    assert "no usable image in the categories: <zoe>" in text
+    assert "<b>.txt: not an image [not_an_image]" in text
+    assert "named" not in text
+
+
+def test_the_figures_come_with_intervals_and_counts() -> None:
+    text = shown(REPORT | {"figures": FIGURES, "answers": ANSWERS, "identical": 2})
+    assert "named 4, none of these 1, not readable 1" in text
+    assert "2 test images are pixel for pixel" in text
+    (line,) = (line for line in text.splitlines() if "answered rightly" in line)
+    assert [part in line for part in ("75.0%", "30.1% to 95.4%", "3 of 4")] == [True] * 3
+    assert "none of these:" not in text, "there was no image that is truly none: no row of it"
+    assert "anna taken for <bert>: 7" in text
+
+
+def test_a_zero_is_an_option_that_was_given() -> None:
+    assert filled({"threshold": 0.0, "seed": 0, "label": None, "flag": False, "on": True}) == {
+        "threshold": "0.0",
+        "seed": "0",
+        "on": "True",
+    }
