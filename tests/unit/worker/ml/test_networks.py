@@ -64,10 +64,10 @@ BOTH = pytest.mark.parametrize(
 
 @BOTH
 def test_catalogue_and_builders_agree(name: str, channels: int) -> None:
-    info = NETWORKS[name]
+    info, network = NETWORKS[name], made(name, channels).eval()
     canvases = torch.rand(2, channels, info.height, info.width)
     with torch.inference_mode():
-        embeddings = made(name, channels).eval()(canvases)
+        embeddings = network(canvases)
     assert embeddings.shape == (2, info.representation)
     assert embeddings.dtype == torch.float32
     assert torch.isfinite(embeddings).all()
@@ -89,11 +89,11 @@ def test_a_step_under_bfloat16_leaves_finite_weights_and_embeddings(name: str, c
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_fresh_weights_tell_canvases_apart(name: str) -> None:
-    info = NETWORKS[name]
+    info, network = NETWORKS[name], made(name, 1).eval()
     torch.manual_seed(3)
     canvases = (torch.rand(4, 1, info.height, info.width) > 0.9).float()
     with torch.inference_mode():
-        embeddings = made(name, 1).eval()(canvases)
+        embeddings = network(canvases)
     assert torch.pdist(embeddings).min() > 0.01 * embeddings.norm(dim=1).mean()
 
 
