@@ -39,13 +39,15 @@ def cosine(rows: Representations, first: Integers, second: Integers) -> Floats:
 
 
 def comparer(name: ComparerName, network: object) -> Comparer:
-    """The comparer a model file names; ``local`` is the network's own, by its method ``comparer()``.
+    """The comparer a model file names.
 
-    Raises ValueError if the network has none.
+    ``local`` is the network's own, by its method ``comparer()``; ``weighted-l1`` that of the distance it has learned,
+    its part ``comparison``. Raises ValueError if the network has none.
     """
-    if name != "local":
-        return {"euclidean": euclidean, "cosine": cosine}[name]
-    make: Callable[[], Comparer] | None = getattr(network, "comparer", None)
+    if name in ("euclidean", "cosine"):
+        return euclidean if name == "euclidean" else cosine
+    owner = getattr(network, "comparison", None) if name == "weighted-l1" else network
+    make: Callable[[], Comparer] | None = getattr(owner, "comparer", None)
     if make is None:
         raise ValueError("the network has no comparer of its own")
     return make()

@@ -1,9 +1,11 @@
 """Training a network on writers' signatures: all the pairs of a batch, each image encoded once.
 
-An epoch shows every training writer's genuine signatures ``Plan.passes`` times, in batches of P writers x (K genuine
-+ F skilled forgeries). After each epoch the running average of the weights is judged on the validation writers, and
-the best of these averages is the result. All that is random in an epoch comes from (seed, epoch), so that a training
-taken up again from its checkpoint goes on exactly as if nothing had happened (on the CPU; a GPU may round otherwise).
+An epoch shows every training writer's genuine signatures ``TrainSpec.passes`` times, in batches of P writers x (K
+genuine + F skilled forgeries). After each epoch the running average of the weights is judged on the validation
+writers: by the mean of its EERs against skilled and against random forgeries, where both are known. The best of these
+averages is the result. All that is random in an epoch comes from (seed, epoch), so that a training taken up again from
+its checkpoint goes on exactly as if nothing had happened, and the same data and recipe give the same weights on the
+same machine (on the CPU; a GPU may round otherwise).
 """
 
 from __future__ import annotations
@@ -20,35 +22,30 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.errors import TrainingFailed
-from shared.specs import Preprocessing, TrainSpec
-from worker.ml.augmentation import augment
+from shared.specs import ComparerName, LossName, Preprocessing, TrainSpec
+from worker.ml.augmentation import augment, augmentation_of
+from worker.ml.average import RunningAverage, copies
 from worker.ml.checkpoint import Checkpoint, Tensors, load_checkpoint, save_checkpoint
+from worker.ml.compare import comparer
 from worker.ml.embedder import Embedder, as_input, best_device
-from worker.ml.losses import batch_loss
+from worker.ml.losses import PairScorer, loss_name, loss_of
 from worker.ml.networks import build
+from worker.ml.optimisers import Descent, half_precision, repeatable
 from worker.ml.sampling import Labels, Split, WriterBatches
-from worker.ml.validation import ValidationPairs
+from worker.ml.validation import Judgement, ValidationPairs, loss_over
+from worker.ml.weighted_l1 import begin_with, give_comparison
 
 _WEIGHTS, _AUGMENTATION = 1, 2  # separate streams of random numbers
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What a recipe leaves open: the make-up of batches and the rest of the craft, with what was found to work."""
-
-    writers: int = 12  # a batch, each with:
-    genuine: int = 4
-    forged: int = 3
-    passes: float = 1.0  # over the genuine signatures, an epoch
-    warm_up: float = 0.03  # share of the training in which the learning rate rises to its full value
-    last_rate: float = 0.01  # of the full learning rate, at the end
-    clip: float = 5.0  # largest norm of a batch's gradient
-    average: float = 0.95  # of the running mean of the weights, what a step keeps
+Build = Callable[[str, int], nn.Module]  # name of the network, channels
 
 
 @dataclass(frozen=True, slots=True)
 class EpochRow:
-    """One line of the training curve. ``epoch`` counts from 1; the losses are means over the epoch."""
+    """One line of the training curve. ``epoch`` counts from 1; the losses are means over the epoch.
+
+    ``validation_eer`` is against skilled forgeries, or against random ones where there are no others.
+    """
 
     epoch: int
     loss: float
@@ -64,8 +61,11 @@ class FitResult:
     """The best weights found, in evaluation mode on the CPU, and what the validation writers say of them."""
 
     network: nn.Module
+    comparer: ComparerName  # of the network's representations
+    loss: LossName  # that was minimised
     threshold: float  # accept if distance <= threshold; where FAR = FRR on the validation writers
     eer: float
+    eers: dict[str, float]  # against each kind of forgery that the validation writers have: skilled, random
     epochs: int  # run in all, over all attempts
     best_epoch: int
     forgeries: str  # "skilled" or "random": what eer and threshold were measured against
@@ -87,28 +87,31 @@ def fit(
     checkpoint: bytes | None = None,
     on_checkpoint: Callable[[bytes], None],
     device: torch.device | None = None,
-    plan: Plan | None = None,
-    build_network: Callable[[str, int], nn.Module] = build,
+    initial: Tensors | None = None,
+    build_network: Build = build,
 ) -> FitResult:
     """Train on ``split.training``, choose weights and threshold on ``split.validation``.
 
     ``images`` (N, H, W) or (N, H, W, 3) are canvases as ``images.prepare`` makes them for the recipe's preset, an
     array or a memory map; ``labels`` are theirs. ``on_epoch`` is called after each epoch, then ``on_checkpoint`` with
     bytes that ``checkpoint`` takes up again: an epoch may so be told twice. ``should_stop`` is asked before each batch.
+    ``initial`` are weights to begin with, of a network of the same name (see ``weighted_l1.begin_with``).
 
     Raises TrainingFailed with code no_genuine_pairs, too_few_writers or loss_not_finite; InvalidInput with code
-    checkpoint_damaged; Stopped when asked to stop.
+    checkpoint_damaged; ValueError for initial weights of another network; Stopped when asked to stop.
     """
     pairs = ValidationPairs.choose(labels, split, recipe.seed)
     _check_training_side(labels, split)
-    run = _Run(images, labels, split, recipe, plan or Plan(), device or best_device(), build_network)
-    if checkpoint is not None:
-        run.take_up(load_checkpoint(checkpoint))
-    while run.epoch < recipe.epochs:
-        row = run.train_epoch(pairs, should_stop)
-        on_epoch(row)
-        on_checkpoint(save_checkpoint(run.state()))
-    return run.result(pairs)
+    where = device or best_device()
+    with repeatable(where):
+        run = _Run(images, labels, split, pairs, recipe, where, initial, build_network)
+        if checkpoint is not None:
+            run.take_up(load_checkpoint(checkpoint))
+        while run.goes_on:
+            row = run.train_epoch(should_stop)
+            on_epoch(row)
+            on_checkpoint(save_checkpoint(run.state()))
+        return run.result()
 
 
 def _check_training_side(labels: Labels, split: Split[int]) -> None:
@@ -126,6 +129,42 @@ def _check_training_side(labels: Labels, split: Split[int]) -> None:
         )
 
 
+class _Judge:
+    """The network as inference will see it, on the validation writers."""
+
+    def __init__(
+        self,
+        network: nn.Module,
+        images: NDArray[np.uint8],
+        labels: Labels,
+        pairs: ValidationPairs,
+        recipe: TrainSpec,
+        device: torch.device,
+    ) -> None:
+        self._images, self._pairs, self._recipe = images, pairs, recipe
+        self._labels = Labels(labels.writer[pairs.rows], labels.forged[pairs.rows])
+        shape = {"height": images.shape[1], "width": images.shape[2], "channels": recipe.channels}
+        self._embedder = Embedder(network, Preprocessing.model_validate({"preset": recipe.preset, **shape}), device)
+        self._loss = loss_of(recipe, network)
+        self.comparer = comparer_name(recipe, network)
+
+    @property
+    def network(self) -> nn.Module:
+        """The network, with the weights that were judged last."""
+        return self._embedder.network
+
+    def judge(self, weights: Tensors) -> tuple[Judgement, float]:
+        """What the validation writers say of ``weights``, and the training's loss on them."""
+        self.network.load_state_dict(weights)
+        rows = self._embedder.embed(self._images[self._pairs.rows])
+        if not np.isfinite(rows).all():
+            raise _not_finite()
+        judgement = self._pairs.judge(rows, comparer(self.comparer, self.network))
+        # The same batches each time, so that the curve shows the network's progress and nothing else.
+        batches = _batches(self._labels, self._recipe, epoch=0)
+        return judgement, loss_over(rows, self._labels, batches, self._loss, self._embedder.device)
+
+
 class _Run:
     """A training under way: network, running average, optimiser, and the best so far."""
 
@@ -134,36 +173,44 @@ class _Run:
         images: NDArray[np.uint8],
         labels: Labels,
         split: Split[int],
+        pairs: ValidationPairs,
         recipe: TrainSpec,
-        plan: Plan,
         device: torch.device,
-        build_network: Callable[[str, int], nn.Module],
+        initial: Tensors | None,
+        build_network: Build,
     ) -> None:
-        self._images, self._recipe, self._plan, self._device = images, recipe, plan, device
+        self._images, self._recipe, self._device, self._pairs = images, recipe, device, pairs
         self._rows = np.flatnonzero(np.isin(labels.writer, split.training))  # of the training side
         self._labels = Labels(labels.writer[self._rows], labels.forged[self._rows])
         with _seeded(device, recipe.seed, 0, _WEIGHTS):
-            self._network = build_network(recipe.network, recipe.channels)
-            judged = build_network(recipe.network, recipe.channels)
+            self._network, judged = (_built(build_network, recipe, images[:1]) for _ in range(2))
+        if initial is not None:
+            begin_with(self._network, initial)
         self._network.to(device).to(memory_format=torch.channels_last)
-        seen = Preprocessing(
-            preset=recipe.preset, height=images.shape[1], width=images.shape[2], channels=recipe.channels
-        )
-        self._judge = Embedder(judged, seen, device)
-        self._averaged = _copies(self._network.state_dict())
+        self._loss = loss_of(recipe, self._network)
+        self._judge = _Judge(judged, images, labels, pairs, recipe, device)
+        self._average = RunningAverage(self._network, recipe.average)
+        self._descent = Descent(self._network, recipe, device, half_precision(device))
+        self._changes = augmentation_of(recipe.augmentation, recipe.preset)
         self._best: Tensors = {}
-        self._best_eer, self._best_loss, self._best_epoch = math.inf, math.inf, 0
-        self._optimiser = _optimiser(self._network, recipe)
-        self._steps = 0
+        self._best_error, self._best_loss, self._best_epoch = math.inf, math.inf, 0
         self.epoch = 0
 
-    def train_epoch(self, pairs: ValidationPairs, should_stop: Callable[[], bool]) -> EpochRow:
+    @property
+    def goes_on(self) -> bool:
+        """Whether there is an epoch to run: not after the last, nor after ``patience`` epochs that were not better."""
+        recipe = self._recipe
+        return self.epoch < recipe.epochs and not self._out_of_patience
+
+    @property
+    def _out_of_patience(self) -> bool:
+        return 0 < self._recipe.patience <= self.epoch - self._best_epoch
+
+    def train_epoch(self, should_stop: Callable[[], bool]) -> EpochRow:
         """One epoch and its judgement. Raises Stopped, or TrainingFailed when a number is not finite."""
         started = time.perf_counter()
-        epoch, recipe, plan = self.epoch + 1, self._recipe, self._plan
-        batches = list(
-            WriterBatches(self._labels, plan.writers, plan.genuine, plan.forged, recipe.seed, epoch, passes=plan.passes)
-        )
+        epoch, recipe = self.epoch + 1, self._recipe
+        batches = list(_batches(self._labels, recipe, epoch))
         changes = torch.Generator().manual_seed(_mix(recipe.seed, epoch, _AUGMENTATION))
         total, seen = 0.0, 0
         self._network.train()
@@ -171,135 +218,103 @@ class _Run:
             for number, batch in enumerate(batches):
                 if should_stop():
                     raise Stopped
-                self._set_rate((epoch - 1 + number / len(batches)) / recipe.epochs)
+                self._descent.set_rate((epoch - 1 + number / len(batches)) / recipe.epochs)
                 total += self._step(batch, changes) * len(batch)
                 seen += len(batch)
         self.epoch = epoch
-        loss, eer = self._judge_average(pairs)
+        judgement, loss = self._judge_average()
         seconds = time.perf_counter() - started
-        return EpochRow(epoch, total / seen, loss, eer, self._optimiser.param_groups[0]["lr"], seconds, seen)
+        return EpochRow(epoch, total / seen, loss, judgement.eer, self._descent.rate, seconds, seen)
 
     def state(self) -> Checkpoint:
         """All that the rest of the training depends on."""
-        optimiser = {
-            f"{index}/{name}": value
-            for index, values in self._optimiser.state_dict()["state"].items()
-            for name, value in values.items()
-            if value is not None
-        }
+        optimiser, scale = self._descent.state()
         notes = {
-            "steps": self._steps,
-            "best_eer": self._best_eer,
+            "steps": self._average.steps,
+            "scale": scale,
+            "best_error": self._best_error,
             "best_loss": self._best_loss,
             "best_epoch": self._best_epoch,
             "recipe": self._recipe.model_dump(mode="json"),
         }
-        return Checkpoint(self.epoch, self._network.state_dict(), self._averaged, self._best, optimiser, notes)
+        weights = self._network.state_dict()
+        return Checkpoint(self.epoch, weights, self._average.values, self._best, optimiser, notes)
 
     def take_up(self, checkpoint: Checkpoint) -> None:
         """Go on where ``checkpoint`` was written."""
+        notes = checkpoint.notes
         self.epoch = checkpoint.epoch
-        self._steps = checkpoint.notes["steps"]
-        self._best_eer, self._best_loss = checkpoint.notes["best_eer"], checkpoint.notes["best_loss"]
-        self._best_epoch = checkpoint.notes["best_epoch"]
+        self._average.steps = notes["steps"]
+        self._best_error, self._best_loss = notes["best_error"], notes["best_loss"]
+        self._best_epoch = notes["best_epoch"]
         self._network.load_state_dict(checkpoint.weights)
-        for kept, values in ((self._averaged, checkpoint.averaged), (self._best, checkpoint.best)):
+        for kept, values in ((self._average.values, checkpoint.averaged), (self._best, checkpoint.best)):
             kept.update({name: value.to(self._device) for name, value in values.items()})
-        state: dict[int, dict[str, torch.Tensor]] = {}
-        for key, value in checkpoint.optimiser.items():
-            index, name = key.split("/", 1)
-            state.setdefault(int(index), {})[name] = value
-        groups = self._optimiser.state_dict()["param_groups"]
-        self._optimiser.load_state_dict({"state": state, "param_groups": groups})
+        self._descent.take_up(checkpoint.optimiser, notes["scale"])
 
-    def result(self, pairs: ValidationPairs) -> FitResult:
+    def result(self) -> FitResult:
         """The best weights; threshold and EER as the embedder of every later inference gives them."""
-        self._judge.network.load_state_dict(self._best)
-        judgement = pairs.judge(self._judge.embed(self._images[pairs.rows]), self._recipe.margin)
+        judgement, _ = self._judge.judge(self._best)
+        notes = [self._pairs.note] if self._pairs.note else []
+        if self._out_of_patience and self.epoch < self._recipe.epochs:
+            notes.append(f"Stopped after epoch {self.epoch}: none of the last {self._recipe.patience} was better.")
         return FitResult(
             network=self._judge.network.cpu().eval(),
+            comparer=self._judge.comparer,
+            loss=loss_name(self._recipe, self._network),
             threshold=judgement.threshold,
             eer=judgement.eer,
+            eers=judgement.eers,
             epochs=self.epoch,
             best_epoch=self._best_epoch,
-            forgeries=pairs.forgeries,
-            note=pairs.note,
+            forgeries=self._pairs.forgeries,
+            note=" ".join(notes),
         )
 
     def _step(self, batch: NDArray[np.int64], changes: torch.Generator) -> float:
         """One step of the optimiser; returns the batch's loss."""
         rows = self._rows[batch]
-        canvases = augment(as_input(self._images[rows], self._device), changes)
+        canvases = augment(as_input(self._images[rows], self._device), changes, self._changes)
         writers = torch.from_numpy(self._labels.writer[batch]).to(self._device)
         forged = torch.from_numpy(self._labels.forged[batch]).to(self._device)
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=_halves(self._device)):
-            embeddings = self._network(canvases.contiguous(memory_format=torch.channels_last))
-        loss = batch_loss(embeddings.float(), writers, forged, self._recipe.margin)
+        with self._descent.autocast():
+            representations = self._network(canvases.contiguous(memory_format=torch.channels_last))
+            loss = self._loss(representations.float(), writers, forged)
         value = loss.item()
         if not math.isfinite(value):
             raise _not_finite()
-        self._optimiser.zero_grad(set_to_none=True)
-        torch.autograd.backward(loss)
-        nn.utils.clip_grad_norm_(self._network.parameters(), self._plan.clip)
-        self._optimiser.step()
-        self._steps += 1
-        self._follow()
+        self._descent.step(loss)
+        self._average.follow(self._network)
         return value
 
-    @torch.no_grad()
-    def _follow(self) -> None:
-        """Move the running average towards the weights; faster at first, when it is still the random start."""
-        keep = min(self._plan.average, self._steps / (self._steps + 10))
-        for name, value in self._network.state_dict().items():
-            kept = self._averaged[name]
-            if kept.is_floating_point():
-                kept.lerp_(value, 1 - keep)
-            else:
-                kept.copy_(value)
-
-    def _judge_average(self, pairs: ValidationPairs) -> tuple[float, float]:
-        self._judge.network.load_state_dict(self._averaged)
-        embeddings = self._judge.embed(self._images[pairs.rows])
-        if not np.isfinite(embeddings).all():
-            raise _not_finite()
-        judgement = pairs.judge(embeddings, self._recipe.margin)
-        if (judgement.eer, judgement.loss) < (self._best_eer, self._best_loss):
-            self._best_eer, self._best_loss, self._best_epoch = judgement.eer, judgement.loss, self.epoch
-            self._best = _copies(self._averaged)
-        return judgement.loss, judgement.eer
-
-    def _set_rate(self, progress: float) -> None:
-        """Half a cosine from the full rate down, after a straight rise (Loshchilov and Hutter 2017, equation 5)."""
-        plan = self._plan
-        rise = min(1.0, (progress + 1e-3) / plan.warm_up)
-        fall = plan.last_rate + (1 - plan.last_rate) * (1 + math.cos(math.pi * progress)) / 2
-        for group in self._optimiser.param_groups:
-            group["lr"] = self._recipe.learning_rate * rise * fall
+    def _judge_average(self) -> tuple[Judgement, float]:
+        judgement, loss = self._judge.judge(self._average.values)
+        if (judgement.error, loss) < (self._best_error, self._best_loss):
+            self._best_error, self._best_loss, self._best_epoch = judgement.error, loss, self.epoch
+            self._best = copies(self._average.values)
+        return judgement, loss
 
 
-def _optimiser(network: nn.Module, recipe: TrainSpec) -> torch.optim.Optimizer:
-    weights, rate, decay = network.parameters(), recipe.learning_rate, recipe.weight_decay
-    match recipe.optimiser:
-        case "adam":
-            return torch.optim.Adam(weights, rate, weight_decay=decay)
-        case "adamw":
-            return torch.optim.AdamW(weights, rate, weight_decay=decay)
-        case "rmsprop":
-            return torch.optim.RMSprop(weights, rate, weight_decay=decay)
-        case "sgd":
-            return torch.optim.SGD(weights, rate, momentum=0.9, weight_decay=decay, nesterov=True)
+def comparer_name(recipe: TrainSpec, network: nn.Module) -> ComparerName:
+    """How representations are compared that ``recipe`` trains ``network`` to make."""
+    if isinstance(network, PairScorer):
+        return "local"
+    return "weighted-l1" if recipe.loss == "cross-entropy" else recipe.similarity
 
 
-def _halves(device: torch.device) -> bool:
-    """Whether bfloat16 is in the hardware: where it is emulated it is slower than float32."""
-    if device.type == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    able = torch.cpu.get_capabilities()
-    return device.type == "cpu" and bool(able.get("avx512_bf16") or able.get("amx_bf16"))
+def _built(build_network: Build, recipe: TrainSpec, canvas: NDArray[np.uint8]) -> nn.Module:
+    """The recipe's network, with the distance it is to learn if its loss learns one. ``canvas`` is any, (1, ...)."""
+    network = build_network(recipe.network, recipe.channels)
+    if comparer_name(recipe, network) == "weighted-l1":
+        with torch.no_grad():
+            width = network.eval()(as_input(canvas, torch.device("cpu"))).shape[1]
+        give_comparison(network.train(), width)
+    return network
 
 
-def _copies(tensors: Tensors) -> Tensors:
-    return {name: value.detach().clone() for name, value in tensors.items()}
+def _batches(labels: Labels, recipe: TrainSpec, epoch: int) -> WriterBatches:
+    sizes = recipe.batch_writers, recipe.batch_genuine, recipe.batch_forged
+    return WriterBatches(labels, *sizes, recipe.seed, epoch, passes=recipe.passes)
 
 
 def _mix(seed: int, epoch: int, stream: int) -> int:

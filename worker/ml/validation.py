@@ -9,25 +9,33 @@ import torch
 from numpy.typing import NDArray
 
 from shared.errors import TrainingFailed
-from worker.ml.compare import euclidean
-from worker.ml.losses import GroupWeights, contrastive_loss
+from worker.ml.compare import Comparer
+from worker.ml.losses import BatchLoss
 from worker.ml.metrics import equal_error_rate
-from worker.ml.sampling import Labels, Split
+from worker.ml.sampling import Labels, Split, WriterBatches
 
 Integers = NDArray[np.int64]
 
 MOST_PAIRS = 200_000  # of a group; more are thinned out at random
 _RANDOM_SHARE = 3  # random forgeries for each genuine signature
-_WEIGHTS = GroupWeights()
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """What the validation writers say of a network."""
+    """What the validation writers say of a network: ``threshold`` and ``eer`` are against the pairs' ``forgeries``.
 
-    loss: float
+    ``eers`` are against each kind of forgery there is, ``skilled`` and ``random``. ``error``, their mean, is what the
+    best epoch is chosen by: of two networks that tell skilled forgeries alike, the one that confuses writers is worse.
+    """
+
     eer: float
     threshold: float
+    eers: dict[str, float]
+
+    @property
+    def error(self) -> float:
+        """The mean of the EERs, 0..1."""
+        return sum(self.eers.values()) / len(self.eers)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -72,18 +80,29 @@ class ValidationPairs:
         note = _note(labels, split, forgeries, borrowed)
         return cls(rows, placed[0], placed[1], placed[2], forgeries, note)
 
-    def judge(self, embeddings: NDArray[np.float32], margin: float) -> Judgement:
-        """Loss, EER and threshold for embeddings (len(rows), D)."""
-        distances = {name: _distances(embeddings, getattr(self, name)) for name in ("genuine", "skilled", "random")}
-        loss, total = 0.0, 0.0
-        for name, values in distances.items():
-            if len(values):
-                weight = getattr(_WEIGHTS, name)
-                forged = torch.full((len(values),), name != "genuine")
-                loss += weight * contrastive_loss(torch.from_numpy(values), forged, margin).item()
-                total += weight
-        crossing = equal_error_rate(distances["genuine"], distances[self.forgeries])
-        return Judgement(loss / total, crossing.rate, crossing.threshold)
+    def judge(self, rows: NDArray[np.float32], compare: Comparer) -> Judgement:
+        """Error rates and threshold of representations (len(self.rows), R)."""
+        groups = {name: getattr(self, name) for name in ("genuine", "skilled", "random")}
+        distances = {name: compare(rows, pairs[:, 0], pairs[:, 1]) for name, pairs in groups.items() if len(pairs)}
+        genuine = distances.pop("genuine")
+        crossings = {name: equal_error_rate(genuine, forged) for name, forged in distances.items()}
+        told = crossings[self.forgeries]
+        return Judgement(told.rate, told.threshold, {name: crossing.rate for name, crossing in crossings.items()})
+
+
+def loss_over(
+    rows: NDArray[np.float32], labels: Labels, batches: WriterBatches, loss: BatchLoss, device: torch.device
+) -> float:
+    """What ``loss`` is for representations (N, R), met in batches as in training; ``labels`` are theirs. The mean."""
+    total, seen = 0.0, 0
+    with torch.inference_mode():
+        for batch in batches:
+            part = torch.from_numpy(rows[batch]).to(device)
+            writers = torch.from_numpy(labels.writer[batch]).to(device)
+            forged = torch.from_numpy(labels.forged[batch]).to(device)
+            total += loss(part, writers, forged).item() * len(batch)
+            seen += len(batch)
+    return total / seen
 
 
 def _within(labels: Labels, split: Split[int]) -> tuple[Integers, Integers]:
@@ -112,10 +131,6 @@ def _thinned(pairs: Integers, stream: np.random.Generator) -> Integers:
     if len(pairs) <= MOST_PAIRS:
         return pairs
     return pairs[np.sort(stream.choice(len(pairs), MOST_PAIRS, replace=False))]
-
-
-def _distances(embeddings: NDArray[np.float32], pairs: Integers) -> NDArray[np.float32]:
-    return euclidean(embeddings, pairs[:, 0], pairs[:, 1])
 
 
 def _note(labels: Labels, split: Split[int], forgeries: str, borrowed: bool) -> str:

@@ -57,3 +57,16 @@ def comparison_of(network: nn.Module) -> WeightedL1 | None:
     """The distance that ``network`` was given, or None."""
     found = getattr(network, _NAME, None)
     return found if isinstance(found, WeightedL1) else None
+
+
+def begin_with(network: nn.Module, weights: dict[str, torch.Tensor]) -> None:
+    """Give ``network`` these weights to begin with, as those of a finished training of a network of the same name.
+
+    A learned distance that only one of the two has is left as it was, or left out. Raises ValueError for the weights of
+    another network.
+    """
+    own = network.state_dict()
+    strange = {name for name in own.keys() ^ weights.keys() if not name.startswith(f"{_NAME}.")}
+    if strange or any(own[name].shape != weights[name].shape for name in own.keys() & weights.keys()):
+        raise ValueError(f"the weights are those of another network: {sorted(strange)[:3]}")
+    network.load_state_dict({name: value for name, value in weights.items() if name in own}, strict=False)

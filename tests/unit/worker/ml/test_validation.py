@@ -2,13 +2,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from shared.errors import TrainingFailed
-from worker.ml.losses import GroupWeights
+from worker.ml.compare import cosine, euclidean
+from worker.ml.losses import batch_loss
 from worker.ml.metrics import equal_error_rate
-from worker.ml.sampling import Labels, Split
-from worker.ml.validation import MOST_PAIRS, ValidationPairs
+from worker.ml.sampling import Labels, Split, WriterBatches
+from worker.ml.validation import MOST_PAIRS, ValidationPairs, loss_over
 
 
 def labels_of(counts: list[tuple[int, int]]) -> Labels:
@@ -41,16 +43,32 @@ def test_judging_by_plain_loops() -> None:
         name: [float(np.linalg.norm(rows[one] - rows[other])) for one, other in getattr(pairs, name)]
         for name in ("genuine", "skilled", "random")
     }
-    means = {name: np.mean([max(0.0, 1.5 - d) ** 2 for d in values]) for name, values in far.items()}
-    means["genuine"] = np.mean(np.square(far["genuine"]))
-    judgement = pairs.judge(rows, margin=1.5)
-    weights = GroupWeights()
-    assert judgement.loss == pytest.approx(
-        (weights.genuine * means["genuine"] + weights.skilled * means["skilled"] + weights.random * means["random"])
-        / (weights.genuine + weights.skilled + weights.random)
-    )
-    expected = equal_error_rate(far["genuine"], far["skilled"])
-    assert (judgement.eer, judgement.threshold) == pytest.approx((expected.rate, expected.threshold))
+    judgement = pairs.judge(rows, euclidean)
+    expected = {name: equal_error_rate(far["genuine"], far[name]) for name in ("skilled", "random")}
+    assert judgement.threshold == pytest.approx(expected["skilled"].threshold)
+    assert judgement.eer == pytest.approx(expected["skilled"].rate)
+    assert judgement.eers == pytest.approx({name: one.rate for name, one in expected.items()})
+    assert judgement.error == pytest.approx((expected["skilled"].rate + expected["random"].rate) / 2)
+    assert pairs.judge(rows, cosine).threshold <= 2
+
+
+def test_the_loss_is_the_batches_weighted_mean() -> None:
+    labels = labels_of([(4, 2), (3, 3), (5, 0)])
+    rows = np.random.default_rng(2).normal(0, 0.7, (17, 3)).astype(np.float32)
+
+    def loss(rows: torch.Tensor, writers: torch.Tensor, forged: torch.Tensor) -> torch.Tensor:
+        return batch_loss(rows, writers, forged, 2.0)
+
+    def batches() -> WriterBatches:
+        return WriterBatches(labels, 2, 2, 1, 1, 0)
+
+    singly = [
+        (loss(*(torch.from_numpy(part[batch]) for part in (rows, labels.writer, labels.forged))).item(), len(batch))
+        for batch in batches()
+    ]
+    assert len(singly) > 2
+    expected = sum(value * count for value, count in singly) / sum(count for _, count in singly)
+    assert loss_over(rows, labels, batches(), loss, torch.device("cpu")) == pytest.approx(expected, rel=1e-5)
 
 
 def test_without_forgeries_other_writers_serve_and_it_is_said() -> None:
@@ -59,7 +77,9 @@ def test_without_forgeries_other_writers_serve_and_it_is_said() -> None:
     assert "other writers' own" in pairs.note
     assert len(pairs.skilled) == 0
     assert pairs.rows.min() >= 6
-    assert 0 <= pairs.judge(np.eye(len(pairs.rows), dtype=np.float32), 2.0).eer <= 1
+    judgement = pairs.judge(np.eye(len(pairs.rows), dtype=np.float32), euclidean)
+    assert judgement.eers == {"random": judgement.eer}
+    assert judgement.error == judgement.eer
 
 
 def test_a_single_validation_writer_without_forgeries_meets_the_others() -> None:
