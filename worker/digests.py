@@ -14,9 +14,13 @@ KEPT_BYTES = 16  # of each SHA-256: two images in 2**64 would meet by chance
 LEAKS_NAMED = 20
 
 
-def pack(digests: Iterable[str]) -> bytes:
-    """Digests (``sha256:`` and 64 hexadecimal digits) as a list of 16 bytes each, sorted, each once."""
-    return b"".join(sorted({bytes.fromhex(digest.removeprefix("sha256:"))[:KEPT_BYTES] for digest in digests}))
+def pack(digests: Iterable[str], earlier: bytes = b"") -> bytes:
+    """Digests (``sha256:`` and 64 hexadecimal digits) as a list of 16 bytes each, sorted, each once.
+
+    ``earlier`` is the list of the model whose weights were trained on, where there is one: it has seen those too.
+    """
+    own = {bytes.fromhex(digest.removeprefix("sha256:"))[:KEPT_BYTES] for digest in digests}
+    return b"".join(sorted(own | _unpacked(earlier)))
 
 
 def summary_of(packed: bytes) -> dict[str, Any]:
@@ -34,6 +38,8 @@ def load(store: BlobStore, model: ModelVersion) -> bytes | None:
     said = (model.summary or {}).get("images_seen")
     if not isinstance(said, dict):
         return None
+    if said == summary_of(b""):
+        return b""  # made with no image of a person's; there is nothing to store
     try:
         with store.open(_key(model.digest)) as file:
             packed = file.read()
@@ -48,7 +54,7 @@ def refuse_seen(packed: bytes, entries: Sequence[str], digests: Sequence[str], l
     Raises:
         InvalidInput: code ``leak``, with a fault for each of the first images.
     """
-    seen = {packed[start : start + KEPT_BYTES] for start in range(0, len(packed), KEPT_BYTES)}
+    seen = _unpacked(packed)
     leaks = [
         entry
         for entry, digest in zip(entries, digests, strict=True)
@@ -61,6 +67,10 @@ def refuse_seen(packed: bytes, entries: Sequence[str], digests: Sequence[str], l
             f"{leaks[0]}: its figures would be false. Evaluate on writers that it never saw.",
             tuple(Fault("leak", "was used to make the model", entry) for entry in leaks[:LEAKS_NAMED]),
         )
+
+
+def _unpacked(packed: bytes) -> set[bytes]:
+    return {packed[start : start + KEPT_BYTES] for start in range(0, len(packed), KEPT_BYTES)}
 
 
 def _key(model_digest: str) -> str:

@@ -15,7 +15,9 @@ from tests.factories import expire, png, reload, training_files
 from tests.unit.worker.conftest import submit_training
 from worker import solo, training
 from worker.context import Context
+from worker.digests import load, pack
 from worker.ml.checkpoint import load_model
+from worker.ml.images import decode, pixel_digest
 from worker.training import train_job
 
 FILES = training_files(writers=3, genuine=3, forged=1)
@@ -49,6 +51,14 @@ def test_a_model_version_comes_out(context: Context) -> None:
     assert now.report["writers"] == 3
     assert not context.store.exists(f"checkpoints/{job.public_id}")
     assert list((context.settings.home / "training").iterdir()) == []
+
+
+def test_the_images_that_were_seen_are_recorded(sqlite_context: Context) -> None:
+    """All of them: those that select and calibrate as well as those that are learned from."""
+    job = submit_training(sqlite_context, FILES, name="mine", epochs=1)
+    train_job(sqlite_context, job.public_id)
+    seen = load(sqlite_context.store, models(sqlite_context.database)[0])
+    assert seen == pack(pixel_digest(decode(content)) for content in FILES.values())
 
 
 def test_it_goes_on_from_its_checkpoint(sqlite_context: Context) -> None:
