@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from shared.errors import InvalidInput
-from shared.specs import Preprocessing
+from shared.specs import Preprocessing, canvas_of
 from worker.ml.checkpoint import (
     Checkpoint,
     ModelMeta,
@@ -99,6 +99,9 @@ def test_a_cut_model_is_told(saved: bytes, share: float) -> None:
         ('\\"network\\":\\"compact\\"', '\\"network\\":\\"seed\\"'),
         ('\\"height\\":96', '\\"height\\":97'),
         ('\\"threshold\\":0.75', '\\"threshold\\":NaN'),
+        ('\\"channels\\":1', '\\"channels\\":3'),
+        ('\\"comparer\\":\\"euclidean\\"', '\\"comparer\\":\\"manhattan\\"'),
+        ('\\"comparer\\":\\"euclidean\\"', '\\"comparer\\":\\"local\\"'),
         ("countersign", "another"),
         ("head.weight", "tail.weight"),
         ('"dtype":"I64"', '"dtype":"U64"'),
@@ -148,3 +151,16 @@ def test_a_damaged_checkpoint_is_told(saved: bytes, damage: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         load_checkpoint(data)
     assert caught.value.code == "checkpoint_damaged"
+
+
+def test_comparer_preset_and_colours_come_back() -> None:
+    said = ModelMeta(network="conv4", preprocessing=canvas_of("conv4", "photo", 3), threshold=0.5, comparer="cosine")
+    network = build("conv4", 3).eval()
+    loaded, meta = load_model(save_model(network, said))
+    assert meta == said
+    canvases = torch.rand(2, 3, 64, 64)
+    assert torch.equal(loaded(canvases), network(canvases))
+
+
+def test_a_file_from_before_comparers_had_names_is_euclidean(saved: bytes) -> None:
+    assert load_model(edited(saved, ',\\"comparer\\":\\"euclidean\\"', ""))[1].comparer == "euclidean"

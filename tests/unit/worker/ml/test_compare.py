@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ml.compare import cosine, euclidean, set_distances
+from worker.ml.compare import Comparer, comparer, cosine, euclidean, set_distances
 
 
 @given(st.lists(st.integers(1, 5), max_size=12), st.integers(0, 2**31))
@@ -68,3 +68,15 @@ def test_every_row_of_a_large_batch_is_compared() -> None:
 def test_an_owner_of_another_form_is_refused(owner: list[int]) -> None:
     with pytest.raises(ValueError, match="owner"):
         set_distances(np.zeros((2, 3), np.float32), np.array([0, 1]), np.array([0, 1]), np.array(owner))
+
+
+def test_a_comparer_is_chosen_by_name() -> None:
+    class OfItsOwn:
+        def comparer(self) -> Comparer:
+            return cosine
+
+    assert comparer("euclidean", OfItsOwn()) is euclidean
+    assert comparer("cosine", object()) is cosine
+    assert comparer("local", OfItsOwn()) is cosine
+    with pytest.raises(ValueError, match="of its own"):
+        comparer("local", object())

@@ -93,3 +93,17 @@ def test_a_read_only_array_will_do() -> None:
     pixels = canvases(2)
     pixels.flags.writeable = False
     assert Embedder(Tiny(), SMALL, CPU).embed(pixels).shape == (2, 7)
+
+
+def test_canvases_in_colour_become_three_planes() -> None:
+    class Colours(nn.Module):
+        def forward(self, planes: torch.Tensor) -> torch.Tensor:
+            assert planes.is_contiguous(memory_format=torch.channels_last)
+            return planes.flatten(2).mean(2) * 255  # (N, 3)
+
+    pixels = np.zeros((2, 16, 20, 3), np.uint8)
+    pixels[0], pixels[1, :8] = (10, 20, 30), (40, 0, 200)
+    seen = Preprocessing(preset="photo", height=16, width=20, channels=3)
+    assert Embedder(Colours(), seen, CPU).embed(pixels) == pytest.approx(np.array([[10, 20, 30], [20, 0, 100]]))
+    with pytest.raises(ValueError, match="16 x 20 x 3"):
+        Embedder(Colours(), seen, CPU).embed(pixels[..., 0])

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from copy import deepcopy
 from functools import cache
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_catalogue_and_builders_agree(name: str, channels: int) -> None:
 
 @BOTH
 def test_a_step_under_bfloat16_leaves_finite_weights_and_embeddings(name: str, channels: int) -> None:
-    info, network = NETWORKS[name], made(name, channels).train()
+    info, network = NETWORKS[name], deepcopy(made(name, channels)).train()
     canvases = (torch.rand(2, channels, info.height, info.width) > 0.9).float()
     with torch.autocast("cpu", torch.bfloat16):
         embeddings = network(canvases)
@@ -84,7 +85,6 @@ def test_a_step_under_bfloat16_leaves_finite_weights_and_embeddings(name: str, c
     for parameter in network.parameters():
         assert parameter.grad is not None
         assert torch.isfinite(parameter.grad).all()
-        parameter.grad = None
 
 
 @pytest.mark.parametrize("name", sorted(NETWORKS))
