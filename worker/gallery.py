@@ -49,7 +49,7 @@ class EntryReader:
 
     def __call__(self, entry: str) -> Prepared:
         try:
-            pixels = decode(self._read(entry), limits=self._limits)
+            pixels = decode(self._read(entry), limits=self._limits, channels=self._preprocessing.channels)
             return Prepared(entry, pixel_digest(pixels), prepare(pixels, self._preprocessing))
         except CountersignError as error:
             return Prepared(entry, fault=Fault(error.code, error.message, entry))
@@ -151,7 +151,7 @@ def build_gallery(
             progress(done, len(owners))
     if growing.rows is None:
         first = growing.faults[0]
-        told = f"None of the {len(owners)} images of categories can be used. The first, {first.where}: {first.message}"
+        told = f"No image of a category can be used. The first of {len(owners)}, {first.where}: {first.message}"
         raise InvalidInput("no_categories", told, tuple(growing.faults))
     names = sorted({owners[item.entry] for item in growing.kept})
     numbers = {name: number for number, name in enumerate(names)}

@@ -9,10 +9,10 @@ from web.client import Document
 
 FIGURES = {
     "accuracy": "answered rightly, of all labelled",
-    "top1": "nearest category right, of the known",
-    "named": "named rightly, of the known",
-    "rejected": "rejected, of the known",
-    "false_accepts": "named, of those that are none of these",
+    "top1": "nearest category right, of those of a category",
+    "named": "named rightly, of those of a category",
+    "rejected": "rejected, of those of a category",
+    "false_accepts": "named, of those of no category",
 }
 
 

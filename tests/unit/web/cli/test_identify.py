@@ -34,7 +34,7 @@ def test_the_figures_come_with_intervals_and_counts() -> None:
     assert "2 test images are pixel for pixel" in text
     (line,) = (line for line in text.splitlines() if "answered rightly" in line)
     assert [part in line for part in ("75.0%", "30.1% to 95.4%", "3 of 4")] == [True] * 3
-    assert "none of these:" not in text, "there was no image that is truly none: no row of it"
+    assert "of no category" not in text, "there was no such image: no row of it"
     assert "anna taken for <bert>: 7" in text
 
 

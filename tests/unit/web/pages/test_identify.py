@@ -93,7 +93,7 @@ def test_a_bad_form_comes_back_with_a_link_to_its_field(
     browser: Browser, sqlite_database: Database, fields: dict[str, Any], link: str, words: str
 ) -> None:
     unbacked_model(sqlite_database)
-    sent = {name: archive(value) if name == "archive" else value for name, value in fields.items()}
+    sent: dict[str, Any] = {name: archive(value) if name == "archive" else value for name, value in fields.items()}
     response = browser.post("/identify", label="kept", **sent)
     assert response.status_code in (404, 422)
     assert re.findall(r'<a href="#(\w+)">', response.text) == [link]
