@@ -95,3 +95,9 @@ def test_the_client_reads_its_own_three(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setenv("COUNTERSIGN_HOME", str(tmp_path))
     settings = ClientSettings()
     assert (settings.url, settings.api_key, settings.home) == ("http://there", "cs_k", tmp_path)
+
+
+def test_weights_lie_below_home_or_where_the_operator_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_settings(home=tmp_path).weights_folder == tmp_path / "weights"
+    monkeypatch.setenv("COUNTERSIGN_WEIGHTS", "/srv/weights")
+    assert load_settings(home=tmp_path).weights_folder == Path("/srv/weights")

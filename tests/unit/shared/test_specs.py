@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.specs import NETWORKS, JobSpec, Preprocessing, TrainSpec, VerifySpec
+from shared.specs import NETWORKS, JobSpec, Preprocessing, TrainSpec, VerifySpec, canvas_of
 
 
 def test_the_defaults_are_the_issues() -> None:
@@ -56,4 +56,35 @@ def test_specs_do_not_change() -> None:
 def test_every_networks_canvas_is_a_canvas() -> None:
     for name, info in NETWORKS.items():
         assert info.name == name
-        assert Preprocessing(height=info.height, width=info.width).preset == "signature"
+        assert canvas_of(name) == Preprocessing(height=info.height, width=info.width)
+        assert canvas_of(name, "photo", 3).shape == (info.height, info.width, 3)
+        assert canvas_of(name, "photo").shape == (info.height, info.width)
+
+
+def test_preset_and_channels_come_as_text_from_forms() -> None:
+    spec = TrainSpec.model_validate({"preset": "photo", "channels": "3", "network": "resnet18", "pretrained": "a.pth"})
+    assert spec.preprocessing == canvas_of("resnet18", "photo", 3)
+    assert TrainSpec().preprocessing == canvas_of("compact")
+
+
+@pytest.mark.parametrize(
+    ("fields", "at", "words"),
+    [
+        ({"channels": 3}, "channels", "grey ink"),
+        ({"channels": "2", "preset": "photo"}, "channels", "1 or 3"),
+        ({"channels": [3], "preset": "photo"}, "channels", "1 or 3"),
+        ({"pretrained": "a.pth"}, "pretrained", "fit resnet18, resnet34, resnet50 only"),
+        ({"network": "resnet18", "pretrained": "../a.pth"}, "pretrained", "pattern"),
+        ({"network": "resnet18", "pretrained": "a.pkl"}, "pretrained", "pattern"),
+        ({"network": "resnet18", "pretrained": "a.pth", "from_model": "b@1"}, "pretrained", "not from both"),
+    ],
+)
+def test_pictures_and_weights_that_do_not_go_together(fields: dict[str, object], at: str, words: str) -> None:
+    with pytest.raises(ValidationError, match=words) as caught:
+        TrainSpec.model_validate(fields)
+    assert [error["loc"] for error in caught.value.errors()] == [(at,)]
+
+
+def test_signatures_in_colour_are_no_preprocessing() -> None:
+    with pytest.raises(ValidationError, match="grey ink"):
+        Preprocessing(height=32, width=32, channels=3)

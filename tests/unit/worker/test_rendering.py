@@ -7,20 +7,25 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from shared.specs import NETWORKS
 from shared.tables import Region
-from shared.views import SENT, view_key
-from tests.factories import batch_of, blank_png, drawing, png
+from shared.views import CANVASES, SENT, view_key
+from tests.factories import batch_of, blank_png, drawing, encoded, png
 from tests.unit.worker.conftest import Submit
 from worker.context import Context
 from worker.intake import take_in
 from worker.rendering import render_view
 
 
+def reddish() -> Image.Image:
+    """A drawing on pink paper."""
+    grey = drawing(2)
+    return Image.merge("RGB", (grey, grey.point(lambda value: value // 2), grey.point(lambda value: value // 2)))
+
+
 @pytest.fixture
 def regions(sqlite_context: Context, submit: Submit) -> dict[str, int]:
-    images = {"a.png": png(1), "blank.png": blank_png(), "text.png": b"no image"}
-    rows = [("1", "a.png", "blank.png"), ("2", "a.png", "text.png")]
+    images = {"a.png": png(1), "blank.png": blank_png(), "text.png": b"no image", "red.png": encoded(reddish())}
+    rows = [("1", "a.png", "blank.png"), ("2", "a.png", "text.png"), ("3", "a.png", "red.png")]
     take_in(sqlite_context, submit(sqlite_context, batch_of(*rows, images=images)).public_id)
     with sqlite_context.database.read() as session:
         return {region.entry: region.id for region in session.scalars(sa.select(Region))}
@@ -36,11 +41,17 @@ def test_as_it_was_sent(sqlite_context: Context, regions: dict[str, int]) -> Non
     assert np.array_equal(np.asarray(picture(sqlite_context, regions["a.png"], SENT)), np.asarray(drawing(1)))
 
 
-@pytest.mark.parametrize("network", sorted(NETWORKS))
-def test_as_a_network_sees_it(sqlite_context: Context, regions: dict[str, int], network: str) -> None:
-    render_view(sqlite_context, regions["a.png"], network)
-    shown = picture(sqlite_context, regions["a.png"], network)
-    assert shown.size == (NETWORKS[network].width, NETWORKS[network].height)
+@pytest.mark.parametrize("view", sorted(CANVASES))
+def test_as_a_network_sees_it(sqlite_context: Context, regions: dict[str, int], view: str) -> None:
+    render_view(sqlite_context, regions["red.png"], view)
+    shown = picture(sqlite_context, regions["red.png"], view)
+    assert shown.size == (CANVASES[view].width, CANVASES[view].height)
+    assert shown.mode == ("RGB" if view.endswith("-colours") else "L")
+
+
+def test_colours_are_shown_as_they_were_sent(sqlite_context: Context, regions: dict[str, int]) -> None:
+    render_view(sqlite_context, regions["red.png"], SENT)
+    assert np.array_equal(np.asarray(picture(sqlite_context, regions["red.png"], SENT)), np.asarray(reddish()))
 
 
 def test_what_cannot_be_shown_leaves_nothing(sqlite_context: Context, regions: dict[str, int]) -> None:
