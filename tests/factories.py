@@ -9,20 +9,34 @@ import zipfile
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import sqlalchemy as sa
 import torch
 from PIL import Image, ImageDraw
 
+from shared.calibration import Bands, Calibration, Figures, Pool, Population, SetCalibration
 from shared.db import Database, utcnow
 from shared.errors import Unavailable
 from shared.jobs.chunks import Claim, Scored
 from shared.registry import add_model
-from shared.specs import NETWORKS, Preprocessing
+from shared.search_space import trial_command, trial_fields
+from shared.specs import NETWORKS, Preprocessing, PresetName, TuneSpec
 from shared.storage import FolderStore, Stored
-from shared.tables import Chunk, Comparison, Job, JobState, ModelVersion, ReferenceSet, Region, Result, Upload
+from shared.tables import (
+    Chunk,
+    Comparison,
+    Job,
+    JobState,
+    ModelVersion,
+    ReferenceSet,
+    Region,
+    Result,
+    Trial,
+    TrialState,
+    Upload,
+)
 from shared.tables.base import public_id
 from worker.ml.checkpoint import ModelMeta, digest, save_model
 from worker.ml.networks import build
@@ -134,13 +148,15 @@ class ModelFile:
     name: str = "tiny"
 
 
-def make_model_file(network: str, threshold: float, seed: int = 3) -> ModelFile:
+def make_model_file(
+    network: str, threshold: float, seed: int = 3, preset: PresetName = "signature", channels: Literal[1, 3] = 1
+) -> ModelFile:
     """An untrained network, its weights drawn from ``seed``."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = build(network)
+        built = build(network, channels)
     info = NETWORKS[network]
-    preprocessing = Preprocessing(height=info.height, width=info.width)
+    preprocessing = Preprocessing(preset=preset, height=info.height, width=info.width, channels=channels)
     meta = ModelMeta(network=network, preprocessing=preprocessing, threshold=threshold, training={"epochs": 0})
     return ModelFile(network, threshold, save_model(built, meta))
 
@@ -173,6 +189,35 @@ def unbacked_model(database: Database, name: str = "paper", threshold: float = 1
     )
     with database.write() as session:
         return add_model(session, model, make_default=False)
+
+
+def calibration(population: Population = "skilled", generated: bool = False) -> Calibration:
+    """Calibrated for one reference (llr = 1 - distance) and for two or more (llr = 2 - 2 * mean excess)."""
+    figures = Figures(genuine=40, forged=60, eer=0.05, cllr=0.2, reliability=[(0.1, 0.125, 60), (0.9, 0.875, 40)])
+    bands = Bands(accept_from=0.5, reject_below=-0.5, far=0.01, frr=0.005)
+    weights = {1: {"distance": -1.0}, 2: {"excess": -2.0, "nearest_excess": 0.0}}
+    return Calibration(
+        population=population,
+        generated=generated,
+        writers=["ann", "ben", "cid"],
+        images=30,
+        data="sha256:" + "cd" * 32,
+        target_far=0.01,
+        target_frr=0.005,
+        pool=Pool(mean=0.5, spread=0.25),
+        sets=[
+            SetCalibration(
+                size=size,
+                weights=weights[size],
+                offset=float(size),
+                lowest=-2.0,
+                highest=1.75,
+                bands=bands,
+                figures=figures,
+            )
+            for size in (1, 2)
+        ],
+    )
 
 
 def stored_upload(store: FolderStore, content: bytes, name: str = "one") -> Stored:
@@ -288,6 +333,45 @@ def expire(database: Database, table: type[Job] | type[Chunk]) -> None:
     """Let all leases of a table run out now, without waiting for it."""
     with database.write() as session:
         session.execute(sa.update(table).values(lease_until=1.0))
+
+
+def tune_job(database: Database, trials: list[dict[str, Any]], **values: Any) -> Job:
+    """A search for settings with these trials, complete unless they say otherwise, and the report its worker writes."""
+    spec = TuneSpec(trials=max(1, len(trials)))
+    with database.write() as session:
+        job = Job(
+            **{
+                "public_id": public_id("job"),
+                "kind": "tune",
+                "state": JobState.SUCCEEDED,
+                "spec": spec.model_dump(mode="json"),
+                "total": spec.trials,
+                "done": len(trials),
+                "created_at": utcnow(),
+            }
+            | values
+        )
+        session.add(job)
+        session.flush()
+        for number, row in enumerate(trials, 1):
+            defaults = {"state": TrialState.COMPLETE, "params": {"optimiser": "sgd"}, "folds": 3, "seconds": 60.0}
+            session.add(Trial(**{"job_id": job.id, "number": number} | defaults | row))
+    return job
+
+
+def tune_report(number: int, value: float, **params: Any) -> dict[str, Any]:
+    """What a tune job reports once its trial ``number`` is the best."""
+    return {
+        "trials": {"complete": 3, "pruned": 1, "failed": 1},
+        "best": {
+            "number": number,
+            "value": value,
+            "eers": {"skilled": 1.5 * value, "random": 0.5 * value},
+            "params": params,
+            "fields": trial_fields(TuneSpec(), params),
+            "command": trial_command(TuneSpec(), params),
+        },
+    }
 
 
 def identification_row(job: Job, ordinal: int, **values: Any) -> dict[str, Any]:

@@ -120,3 +120,34 @@ def test_the_order_depends_on_seed_and_epoch_alone() -> None:
 
 def test_no_labels_give_no_batches() -> None:
     assert list(WriterBatches(labels_of([]), 3, 3, 2, 1, 1)) == []
+
+
+@pytest.mark.parametrize(
+    ("writers", "share", "calibration", "sizes"),
+    [
+        (40, 0.2, 0.2, (24, 8, 8)),
+        (13, 0.2, 0.2, (7, 3, 3)),
+        (10, 0.2, 0.2, (5, 2, 3)),  # fewer than three would tell too little
+        (9, 0.2, 0.2, (7, 2, 0)),  # and here too few would remain to learn from
+        (3, 0.2, 0.2, (2, 1, 0)),
+        (40, 0.2, 0.0, (32, 8, 0)),
+        (40, 0.2, 0.01, (29, 8, 3)),
+        (10, 0.5, 0.4, (2, 5, 3)),
+        (6, 0.5, 0.9, (3, 3, 0)),
+    ],
+)
+def test_the_sizes_of_three_sides(writers: int, share: float, calibration: float, sizes: tuple[int, int, int]) -> None:
+    split = split_writers(range(writers), share, 1, calibration)
+    sides = (split.training, split.validation, split.calibration)
+    assert tuple(map(len, sides)) == sizes
+    assert sorted(writer for side in sides for writer in side) == list(range(writers))
+    assert split.validation == split_writers(range(writers), share, 1).validation
+
+
+def test_an_image_on_any_two_of_three_sides_is_a_leak() -> None:
+    one, two, three = ([(f"{side}.png", side)] for side in "abc")
+    refuse_leak(one, two, three)
+    for sides in ((one, two, one), (one, two, two), (one, one, three)):
+        with pytest.raises(TrainingFailed) as caught:
+            refuse_leak(*sides)
+        assert caught.value.code == "leak"
