@@ -68,7 +68,9 @@ def default_params(network: str) -> dict[str, Any]:
 
 def trial_fields(spec: TuneSpec, params: Mapping[str, Any]) -> dict[str, Any]:
     """The training that a trial with ``params`` stands for, as the fields of the API and the form."""
-    return {"name": spec.name, "network": spec.network, "epochs": spec.epochs, **params, "seed": spec.seed}
+    images = {} if spec.preset == "signature" else {"preset": spec.preset, "channels": spec.channels}
+    fields = {"name": spec.name, "network": spec.network, **images, "epochs": spec.epochs}
+    return {**fields, **params, "seed": spec.seed}
 
 
 def trial_command(spec: TuneSpec, params: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.errors import TrainingFailed
 from shared.jobs.lifecycle import succeed_job, tell
 from shared.search_space import trial_command, trial_fields
-from shared.specs import NETWORKS, Preprocessing, TrainSpec, TuneSpec
+from shared.specs import TrainSpec, TuneSpec, canvas_of
 from shared.tables import Job, Trial, TrialState
 from worker.context import Context
 from worker.dataset import Dataset
@@ -80,9 +80,9 @@ class _Tuning:
 
     def run(self) -> None:
         """Read the data, part the writers into folds, and try settings until all trials have an end."""
-        info = NETWORKS[self._spec.network]
+        preprocessing = canvas_of(self._spec.network, self._spec.preset, self._spec.channels)
         with self._solo.folder() as folder:
-            data = self._solo.read_dataset(folder, Preprocessing(height=info.height, width=info.width))
+            data = self._solo.read_dataset(folder, preprocessing)
             folds = _folds_of(data, self._spec)
             study = open_study(JournalStorage(JobJournal(self._database, self._claim)), self._spec)
             while len(settled := settled_trials(study, _failed_itself)) < self._spec.trials:
@@ -133,6 +133,7 @@ class _Tuning:
             outcome["best"] = {
                 "number": number,
                 "value": complete[number].values[0],
+                "eers": _mean_eers(complete[number]),
                 "params": params,
                 "fields": trial_fields(self._spec, params),
                 "command": trial_command(self._spec, params),
@@ -160,7 +161,7 @@ class _TrialRun:
         self._solo, self._spec, self._number, self._train = solo, spec, number, train
         self._params = suggest(trial, spec)
         self._recipe = TrainSpec.model_validate(trial_fields(spec, self._params))
-        self._done: list[dict[str, float]] = []  # lowest EER and seconds of each fold done
+        self._done: list[dict[str, Any]] = []  # of each fold done: EER by kind of forgery, and seconds
         self._lowest: list[float] = []  # EERs of the fold at work
         self._seconds = 0.0  # of the fold at work
         trial.set_user_attr(PARAMS, self._params)
@@ -177,7 +178,7 @@ class _TrialRun:
                 self.trial.report(value, step)
 
     def run(self, folds: _Folds) -> float:
-        """Train and judge on each fold that is left; the mean of their lowest EERs. Raises _Pruned, and as fit does."""
+        """Train and judge on each fold that is left; the mean of their errors. Raises _Pruned, and as fit does."""
         for split in folds.splits[len(self._done) :]:
             self._lowest, self._seconds = [], 0.0
             self._tell(epoch=1)
@@ -191,7 +192,7 @@ class _TrialRun:
                 should_stop=self._solo.should_stop,
                 on_checkpoint=lambda _: None,
             )
-            self._done.append({"eer": result.eer, "seconds": time.perf_counter() - began})
+            self._done.append({"eers": result.eers, "seconds": time.perf_counter() - began})
             self._lowest, self._seconds = [], 0.0
             self.trial.set_user_attr(FOLDS, self._done)
         return self._value()
@@ -227,9 +228,21 @@ class _TrialRun:
         self.write(TrialState.RUNNING, phase=at)
 
     def _value(self) -> float:
-        """Mean of the lowest EERs of the folds begun so far, 0..1."""
-        begun = [fold["eer"] for fold in self._done]
+        """Mean error of the folds begun so far, 0..1.
+
+        A fold's error is what ``fit`` chooses its weights by: the mean of its EERs against skilled and against random
+        forgeries, where both are known. Of the fold at work only the first of them is told, epoch by epoch: the
+        lowest yet. Trials are compared at the same step, so this is the same for all.
+        """
+        begun: list[float] = [mean(fold["eers"].values()) for fold in self._done]
         return mean([*begun, min(self._lowest)] if self._lowest else begun)
+
+
+def _mean_eers(trial: FrozenTrial) -> dict[str, float]:
+    """A complete trial's EER against each kind of forgery, the mean of its folds that know the kind."""
+    told = [fold["eers"] for fold in trial.user_attrs[FOLDS]]
+    kinds = sorted({kind for eers in told for kind in eers}, reverse=True)
+    return {kind: mean(eers[kind] for eers in told if kind in eers) for kind in kinds}
 
 
 def _failed_itself(trial: FrozenTrial) -> bool:

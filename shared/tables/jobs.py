@@ -225,7 +225,7 @@ class Trial(Base):
     job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"), primary_key=True)
     number: Mapped[int] = mapped_column(primary_key=True)  # from 1; one that its worker left keeps it when run again
     state: Mapped[str] = mapped_column(sa.String(10))  # a TrialState
-    value: Mapped[float | None]  # mean of the folds' lowest validation EERs so far, 0..1
+    value: Mapped[float | None]  # mean validation error of the folds begun so far, 0..1; see worker/tuning.py
     params: Mapped[dict[str, Any]]  # fields of TrainSpec
     folds: Mapped[int] = mapped_column(default=0)  # done
     seconds: Mapped[float] = mapped_column(default=0.0)  # of training

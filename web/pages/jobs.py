@@ -31,6 +31,7 @@ from web.api.jobs import csv_response, ring_retry
 from web.pages import paging
 from web.pages.identify import answer_values
 from web.pages.progress import Progress, progress_of
+from web.pages.tune import tune_values
 from web.pages.words import KINDS
 from web.services import services
 
@@ -117,7 +118,7 @@ def _live_values(session: Session, found: Job) -> dict[str, Any]:
         "verdict": paging.chosen("verdict", Verdict),
         "answered": count_kinds(session, found.id) if found.kind == "identify" else {},
         "answer": paging.chosen("answer", AnswerKind),
-    }
+    } | (tune_values(session, found) if found.kind == "tune" else {})
 
 
 def results(job_id: str) -> str:

@@ -101,7 +101,9 @@ def train() -> ResponseReturnValue:
 def _train_form(errors: list[FormFault]) -> str:
     return render_template(
         "train.html",
-        fields=spec_fields(TrainSpec, request.form),
+        # A link may bring settings, the best of a search for instance.
+        fields=spec_fields(TrainSpec, request.form if request.method == "POST" else request.args),
+        prefilled=any(name in request.args for name in ADVANCED),
         posted=request.method == "POST",
         label=request.form.get("label", ""),
         networks=NETWORKS,

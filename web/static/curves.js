@@ -1,9 +1,9 @@
-// The curves of a training, drawn from its epochs as JSON, and drawn on while it runs.
+// The curves of a training, drawn from its epochs as JSON, and drawn on while it runs; other charts use its parts.
 
 const POLL_MS = 2000;
 const HEIGHT = 240;
 
-function colour(name) {
+export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
@@ -12,24 +12,24 @@ function axis(format) {
   return { stroke: colour("--muted"), grid: line, ticks: line, values: (_, splits) => splits.map(format) };
 }
 
-// Epochs are whole: no tick lies between two of them.
+// Epochs and trials are whole: no tick lies between two of them.
 function wholeSteps() {
   return { ...axis((value) => (Number.isInteger(value) ? String(value) : "")), incrs: [1, 2, 5, 10, 20, 50, 100, 200] };
 }
 
-function plot(place, series, format) {
+export function plot(place, series, format, unit = "Epoch") {
   const options = {
     width: place.clientWidth,
     height: HEIGHT,
     scales: { x: { time: false } },
     axes: [wholeSteps(), { ...axis(format), size: 56 }],
-    series: [{ label: "Epoch", value: (_, epoch) => epoch ?? "–" }, ...series],
+    series: [{ label: unit, value: (_, number) => number ?? "–" }, ...series],
     cursor: { drag: { x: false, y: false } },
   };
   return new uPlot(options, [[], ...series.map(() => [])], place);
 }
 
-function figures(value) {
+export function figures(value) {
   return value === null || value === undefined ? "–" : value.toLocaleString(undefined, { maximumSignificantDigits: 4 });
 }
 
@@ -59,25 +59,26 @@ function fill(charts, epochs) {
   charts.eer.setData([x, epochs.map((row) => row.validation_eer * 100)]);
 }
 
-async function follow(root) {
+// Fetches the list `name` from the address in the data of `root`, again and again until the job has ended.
+export async function follow(root, name, draw, fill) {
   let charts = null;
-  let epochs = [];
+  let rows = [];
   const redraw = () => {
-    if (!epochs.length) return;
+    if (!rows.length) return;
     root.hidden = false;
     charts = draw(root);
-    fill(charts, epochs);
+    fill(charts, rows);
   };
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
   addEventListener("resize", redraw);
   for (;;) {
-    const ended = await fetch(root.dataset.epochs)
+    const ended = await fetch(root.dataset[name])
       .then(async (answer) => {
         if (!answer.ok) return answer.status < 500;
         const told = await answer.json();
-        const grown = told.epochs.length !== epochs.length;
-        epochs = told.epochs;
-        if (grown && charts) fill(charts, epochs);
+        const grown = told[name].length !== rows.length;
+        rows = told[name];
+        if (grown && charts) fill(charts, rows);
         else if (grown) redraw();
         return told.ended;
       })
@@ -87,4 +88,4 @@ async function follow(root) {
   }
 }
 
-for (const root of document.querySelectorAll("[data-epochs]")) follow(root);
+for (const root of document.querySelectorAll("[data-epochs]")) follow(root, "epochs", draw, fill);

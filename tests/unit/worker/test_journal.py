@@ -61,9 +61,12 @@ def test_a_reader_beside_the_writer_sees_whole_prefixes(database: Database) -> N
     """Events written together appear together, with no gap, while another thread writes."""
     _, claim = claimed(database)
     writer, reader = JobJournal(database, claim), JobJournal(database, claim)
-    thread = threading.Thread(
-        target=lambda: [writer.append_logs([{"n": 2 * turn}, {"n": 2 * turn + 1}]) for turn in range(15)]
-    )
+
+    def write() -> None:
+        for turn in range(15):
+            writer.append_logs([{"n": 2 * turn}, {"n": 2 * turn + 1}])
+
+    thread = threading.Thread(target=write)
     thread.start()
     seen: list[int] = []
     while thread.is_alive() or len(seen) < 30:

@@ -83,7 +83,19 @@ class FakeFit:
             if should_stop():
                 raise Stopped
             on_epoch(EpochRow(epoch, 1.0, 1.0, self.eer(recipe), recipe.learning_rate, 0.5, 8))
-        return FitResult(nn.Identity(), 1.0, self.eer(recipe), recipe.epochs, 1, "skilled", "")
+        error = self.eer(recipe)
+        return FitResult(
+            network=nn.Identity(),
+            comparer="euclidean",
+            loss="contrastive",
+            threshold=1.0,
+            eer=error,
+            eers={"skilled": error * 1.5, "random": error * 0.5},
+            epochs=recipe.epochs,
+            best_epoch=1,
+            forgeries="skilled",
+            note="",
+        )
 
 
 def test_a_real_study_from_end_to_end(context: Context) -> None:
@@ -116,6 +128,8 @@ def test_the_best_trial_is_told_with_the_way_to_train_like_it(sqlite_context: Co
     assert report["best"]["value"] == best.value
     assert report["best"]["value"] == pytest.approx(eer_of(TrainSpec.model_validate(report["best"]["fields"])))
     assert report["best"]["params"] == best.params
+    eers = report["best"]["eers"]
+    assert eers == pytest.approx({"skilled": 1.5 * report["best"]["value"], "random": 0.5 * report["best"]["value"]})
     assert sum(report["trials"].values()) == len(trials) == 12
     assert report["best"]["command"].startswith(
         "countersign submit train PATH --name tuned --network compact --epochs 2"
@@ -140,9 +154,10 @@ def test_bad_trials_are_given_up_early(sqlite_context: Context) -> None:
     fake.eer = lambda recipe: 0.1 if len(fake.begun) <= 6 else 0.4
     job = submit(context, trials=5, epochs=3, folds=2)
     tune_job(context, job.public_id, fake)
-    states = [(trial.state, trial.folds, trial.value) for trial in trials_of(context.database, job)]
-    assert states[:3] == [(TrialState.COMPLETE, 2, 0.1)] * 3
-    assert states[3:] == [(TrialState.PRUNED, 0, 0.4)] * 2
+    trials = trials_of(context.database, job)
+    assert [trial.state for trial in trials] == [TrialState.COMPLETE] * 3 + [TrialState.PRUNED] * 2
+    assert [trial.folds for trial in trials] == [2, 2, 2, 0, 0]
+    assert [trial.value for trial in trials] == pytest.approx([0.1, 0.1, 0.1, 0.4, 0.4])
     now = reload(context.database, job)
     assert now.report["trials"] == {"complete": 3, "pruned": 2, "failed": 0}
     assert (now.done, len(fake.begun)) == (5, 8)

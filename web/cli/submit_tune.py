@@ -1,0 +1,49 @@
+"""``countersign submit tune``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from shared.specs import NETWORKS, PresetName, TuneSpec
+from web.cli.common import connect, describe_options, filled, follow, json_option, wait_option
+from web.cli.packing import open_archive
+from web.cli.tuned import show_trials
+
+
+@click.command("tune")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--name")
+@click.option("--network", type=click.Choice(sorted(NETWORKS)))
+@click.option("--preset", type=click.Choice(list(PresetName.__args__)))  # type: ignore[attr-defined]  # a Literal
+@click.option("--channels", type=int)
+@click.option("--trials", type=int)
+@click.option("--epochs", type=int)
+@click.option("--folds", type=int)
+@click.option("--seed", type=int)
+@click.option("--label", help="Shown in the list of jobs.")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the trials as CSV; implies --wait.")
+@wait_option
+@json_option
+def submit_tune(path: Path, out: Path | None, wait: bool, as_json: bool, **options: Any) -> None:
+    """Search for good settings of a training on PATH: a ZIP or folder of writers' signatures.
+
+    Each trial trains on some of the writers and is judged on the others, once for each fold of writers. The first is
+    of the default settings. What comes out is a command line for a training with the best of them.
+    """
+    name, stream = open_archive(path, needs_manifest=False)
+    with connect() as client:
+        job = client.submit("tune", filled(options), [("archive", (name, stream, "application/zip"))])
+        ok = follow(client, job, wait or out is not None, as_json)
+        if (wait or out is not None) and not as_json:
+            show_trials(client.trials(job["id"]))
+        if out is not None:
+            with out.open("wb") as target:
+                client.trials_csv(job["id"], target)
+    sys.exit(0 if ok else 1)
+
+
+describe_options(submit_tune, TuneSpec)
