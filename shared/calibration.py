@@ -114,6 +114,11 @@ class Calibration(Part):
             raise ValueError("the sets must ascend by size, from 1")
         return self
 
+    @property
+    def origin(self) -> str | None:
+        """What answers must say that the calibration data were, if they were not people's signatures."""
+        return GENERATED if self.generated else None
+
     def of_size(self, references: int) -> SetCalibration:
         """What serves a set of so many references: the largest size that is not above it. ValueError below 1."""
         if references < 1:

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
+from urllib.parse import quote
 
 import httpx
 
@@ -64,6 +65,14 @@ class Client:
         found: list[Document] = self._call("GET", "/models")["models"]
         return found
 
+    def card(self, name: str) -> str:
+        """The card of a model, in Markdown."""
+        with self._told():
+            response = self._request("GET", f"/models/{quote(name, safe='')}/card", {})
+        if response.is_error:
+            raise _error(response)
+        return response.text
+
     def watch(self, job_id: str) -> Iterator[Document]:
         """The job again and again until it has ended; the last one yielded has.
 
@@ -102,6 +111,24 @@ class Client:
         """Write all answers of an identification as CSV into ``target``, as they arrive."""
         self._csv(f"/jobs/{job_id}/identifications", target)
 
+    def trials(self, job_id: str) -> list[Document]:
+        """The trials of a search for settings, in the order they were begun."""
+        found: list[Document] = self._call("GET", f"/jobs/{job_id}/trials")["trials"]
+        return found
+
+    def trials_csv(self, job_id: str, target: IO[bytes]) -> None:
+        """Write them as CSV into ``target``."""
+        self._csv(f"/jobs/{job_id}/trials", target)
+
+    def files(self, job_id: str) -> list[Document]:
+        """The files that a job left behind: name, size and digest of each."""
+        found: list[Document] = self._call("GET", f"/jobs/{job_id}/files")["files"]
+        return found
+
+    def download(self, job_id: str, name: str, target: IO[bytes]) -> None:
+        """Write one of them into ``target``, as it arrives."""
+        self._stream(f"/jobs/{job_id}/files/{quote(name, safe='')}", {}, target)
+
     def _pages(self, path: str, member: str) -> Iterator[Document]:
         after = 0
         while True:
@@ -112,7 +139,10 @@ class Client:
             after = page["next"]
 
     def _csv(self, path: str, target: IO[bytes]) -> None:
-        with self._told(), self._http.stream("GET", path, params={"format": "csv"}) as response:
+        self._stream(path, {"format": "csv"}, target)
+
+    def _stream(self, path: str, query: dict[str, str], target: IO[bytes]) -> None:
+        with self._told(), self._http.stream("GET", path, params=query) as response:
             if response.is_error:
                 response.read()
                 raise _error(response)

@@ -29,6 +29,12 @@ CSV_COLUMNS = (
     "reference",
     "reference_digest",
     "line",
+    "llr",
+    "scale",
+    "accept_from",
+    "reject_below",
+    "forgeries",
+    "calibrated_on",
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 FLUSH_ROWS = 500  # rows in one piece of a streamed CSV
@@ -47,6 +53,11 @@ def job_json(job: Job) -> dict[str, Any]:
     elif job.kind == "identify":
         links["results"] = url_for("api.identifications", job_id=job.public_id)
         links["results_csv"] = url_for("api.identifications", job_id=job.public_id, format="csv")
+    elif job.kind == "tune":
+        links["trials"] = url_for("api.trials", job_id=job.public_id)
+        links["trials_csv"] = url_for("api.trials", job_id=job.public_id, format="csv")
+    elif job.kind == "evaluate":
+        links["files"] = url_for("api.files", job_id=job.public_id)
     else:
         links["epochs"] = url_for("api.epochs", job_id=job.public_id)
     return {
@@ -98,6 +109,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "verdict": result.verdict if result is not None else None,
         "distance": result.distance if result is not None else None,
         "threshold": result.threshold if result is not None else None,
+        **_evidence_json(answer),
         "code": result.code if result is not None else None,
         "message": result.message if result is not None else None,
         "distances": result.distances if result is not None else None,
@@ -107,6 +119,19 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "questioned": _region_json(answer.questioned),
         "references": [_region_json(region) for region in answer.references],
     }
+
+
+def _evidence_json(answer: Answer) -> dict[str, Any]:
+    """What the model makes of the distances, and by which bounds it was judged.
+
+    ``llr`` is the log10 likelihood ratio of "one hand wrote both" against "a forger did", of the kind of ``forgeries``;
+    it is null where the model is not calibrated. ``scale`` names what the verdict was judged on: ``llr`` by
+    ``accept_from`` and ``reject_below``, or ``distance`` by ``threshold``. ``calibrated_on`` is set where the
+    calibration data were not people's signatures.
+    """
+    names = ("llr", "scale", "accept_from", "reject_below")
+    found = {name: getattr(answer.result, name, None) for name in names}
+    return found | {"forgeries": answer.forgeries, "calibrated_on": answer.calibrated_on}
 
 
 def _nearest_number(answer: Answer) -> int | None:
@@ -168,6 +193,7 @@ def _csv_row(answer: Answer) -> tuple[Any, ...]:
         "|".join(region.entry for region in answer.references),
         "|".join(region.digest or "" for region in answer.references),
         comparison.line,
+        *_evidence_json(answer).values(),
     )
 
 
@@ -197,5 +223,6 @@ def model_json(model: ModelVersion, is_default: bool) -> dict[str, Any]:
         "links": {
             "self": url_for("api.get_model", name=model.label),
             "page": url_for("pages.model", name=model.label),
+            "card": url_for("api.get_card", name=model.label),
         },
     }

@@ -8,11 +8,13 @@ from dataclasses import dataclass
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
 
+from shared.calibration import Calibration, calibration_of
 from shared.db import Database
 from shared.errors import NotFound
-from shared.tables import Comparison, Epoch, Job, ModelVersion, ReferenceSet, Region, Result
+from shared.tables import Comparison, Epoch, Job, JobState, ModelVersion, ReferenceSet, Region, Result
 
 STREAM_ROWS = 1000
+_Judge = tuple[ModelVersion, Calibration | None]
 _Found = tuple[Comparison, Result | None, tuple[int, ...]]  # with the region ids of its reference set
 
 
@@ -26,6 +28,8 @@ class Answer:
     references: tuple[Region, ...]
     model: str | None
     model_digest: str | None
+    forgeries: str | None = None  # what the likelihood ratio is against: "skilled" or "random"
+    calibrated_on: str | None = None  # where it was not people's signatures
 
     @property
     def nearest(self) -> Region | None:
@@ -131,8 +135,9 @@ def _regions(session: Session, page: list[_Found]) -> dict[int, Region]:
     return found
 
 
-def _models(session: Session, ids: set[int]) -> dict[int, ModelVersion]:
-    return {model.id: model for model in session.scalars(sa.select(ModelVersion).where(ModelVersion.id.in_(ids)))}
+def _models(session: Session, ids: set[int]) -> dict[int, _Judge]:
+    models = session.scalars(sa.select(ModelVersion).where(ModelVersion.id.in_(ids)))
+    return {model.id: (model, calibration_of(model.summary)) for model in models}
 
 
 def _answer(
@@ -140,9 +145,9 @@ def _answer(
     result: Result | None,
     members: tuple[int, ...],
     regions: dict[int, Region],
-    models: dict[int, ModelVersion],
+    models: dict[int, _Judge],
 ) -> Answer:
-    model = models.get(result.model_id) if result and result.model_id else None
+    model, calibration = models.get(result.model_id, (None, None)) if result and result.model_id else (None, None)
     return Answer(
         comparison=comparison,
         result=result,
@@ -150,4 +155,12 @@ def _answer(
         references=tuple(regions[region_id] for region_id in members),
         model=model.label if model else None,
         model_digest=model.digest if model else None,
+        forgeries=calibration.population if calibration else None,
+        calibrated_on=calibration.origin if calibration else None,
     )
+
+
+def list_evaluations(session: Session, model_id: int, limit: int = 20) -> Sequence[Job]:
+    """The evaluations of a model version that succeeded, newest first."""
+    query = sa.select(Job).where(Job.kind == "evaluate", Job.model_id == model_id, Job.state == JobState.SUCCEEDED)
+    return session.scalars(query.order_by(Job.id.desc()).limit(limit)).all()

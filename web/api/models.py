@@ -8,6 +8,7 @@ from flask import Blueprint, Response, jsonify
 
 from shared import audit, registry
 from web import auth, present
+from web.cards import card_of
 from web.services import services
 
 
@@ -15,6 +16,7 @@ def register(blueprint: Blueprint) -> None:
     """Add the routes."""
     blueprint.add_url_rule("/models", view_func=list_models)
     blueprint.add_url_rule("/models/<name>", view_func=get_model)
+    blueprint.add_url_rule("/models/<name>/card", view_func=get_card)
     blueprint.add_url_rule("/models/<name>/default", view_func=make_default, methods=["POST"])
     blueprint.add_url_rule("/models/<name>", view_func=delete_model, methods=["DELETE"])
 
@@ -30,6 +32,16 @@ def get_model(name: str) -> Response:
         model = registry.find_model(session, name)
         is_default = registry.is_default(session, model)
     return jsonify(present.model_json(model, is_default))
+
+
+def get_card(name: str) -> Response:
+    """The model card, as a Markdown file."""
+    with services().database.read() as session:
+        model = registry.find_model(session, name)
+        text = card_of(session, model)
+    response = Response(text, mimetype="text/markdown")
+    response.headers.set("Content-Disposition", "attachment", filename=f"{model.label}.md")
+    return response
 
 
 def make_default(name: str) -> Response:

@@ -13,6 +13,7 @@ from shared.config import ClientSettings, load_settings
 from shared.errors import CountersignError
 from web.cli import output
 from web.cli.common import connect, json_option
+from web.cli.models import models
 from web.cli.submit import submit
 
 PLUGINS = "countersign.commands"  # commands that need the worker's packages are registered by them
@@ -103,16 +104,18 @@ def status(job: str, as_json: bool) -> None:
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead.")
 def results(job: str, form: str, as_json: bool, out: Path | None) -> None:
-    """Print the results of JOB: all that are scored so far."""
+    """Print the results of JOB: all that are there so far."""
     with connect() as client:
-        identified = client.job(job)["kind"] == "identify"
+        ways = {
+            "identify": (client.identifications, client.identifications_csv),
+            "tune": (client.trials, client.trials_csv),
+        }
+        documents, table = ways.get(client.job(job)["kind"], (client.results, client.results_csv))
         with click.open_file(str(out or "-"), "wb") as target:
             if as_json or form == "json":
-                output.write_json_list(client.identifications(job) if identified else client.results(job), target)
-            elif identified:
-                client.identifications_csv(job, target)
+                output.write_json_list(documents(job), target)
             else:
-                client.results_csv(job, target)
+                table(job, target)
 
 
 @main.command()
@@ -124,12 +127,5 @@ def cancel(job: str, as_json: bool) -> None:
         output.show_job(client.cancel(job), as_json)
 
 
-@main.command()
-@json_option
-def models(as_json: bool) -> None:
-    """List the models."""
-    with connect() as client:
-        output.show_models(client.models(), as_json)
-
-
+main.add_command(models)
 main.add_command(submit)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, flash, redirect, render_template, url_for
+from flask import Blueprint, Response, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 
 from shared import registry
+from shared.calibration import calibration_of
 from shared.jobs import queries
 from shared.tables import Job, ModelVersion
 from web import auth
-from web.api.models import promote, retire
+from web.api.models import get_card, promote, retire
 from web.services import services
 
 PARTS = ("recipe", "data", "validation", "network", "preprocessing", "library")  # of a model's summary
@@ -21,6 +22,7 @@ def register(blueprint: Blueprint) -> None:
     """Add the routes."""
     blueprint.add_url_rule("/models", view_func=models)
     blueprint.add_url_rule("/models/<name>", view_func=model)
+    blueprint.add_url_rule("/models/<name>/card", view_func=card)
     blueprint.add_url_rule("/models/<name>/default", view_func=make_default, methods=["POST"])
     blueprint.add_url_rule("/models/<name>/delete", view_func=ask_delete)
     blueprint.add_url_rule("/models/<name>/delete", view_func=delete_model, methods=["POST"])
@@ -40,10 +42,25 @@ def model(name: str) -> str:
         is_default = registry.is_default(session, found)
         job = session.get(Job, found.job_id) if found.job_id else None
         epochs = queries.list_epochs(session, job.id) if job else ()
+        evaluations = queries.list_evaluations(session, found.id)
     parts = {part: _part(found, part) for part in PARTS}
     return render_template(
-        "model.html", model=found, is_default=is_default, job=job, epochs=epochs, ended=True, **parts
+        "model.html",
+        model=found,
+        is_default=is_default,
+        job=job,
+        epochs=epochs,
+        ended=True,
+        calibration=calibration_of(found.summary),
+        calibration_note=(found.summary or {}).get("calibration_note"),
+        evaluations=evaluations,
+        **parts,
     )
+
+
+def card(name: str) -> Response:
+    """The model card, to download."""
+    return get_card(name)
 
 
 def _part(found: ModelVersion, name: str) -> dict[str, Any]:

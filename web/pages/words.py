@@ -38,7 +38,20 @@ PHASES = {JobState.QUEUED: "Waiting for a worker", JobState.CANCELLING: "Stoppin
 
 def register(blueprint: Blueprint) -> None:
     """Add the filters."""
-    for name in ("number", "fixed", "percent", "utc", "iso", "lasting", "size", "plural", "sentence", "phase"):
+    for name in (
+        "number",
+        "fixed",
+        "percent",
+        "utc",
+        "iso",
+        "lasting",
+        "size",
+        "plural",
+        "sentence",
+        "phase",
+        "likelihood",
+        "signed",
+    ):
         blueprint.add_app_template_filter(globals()[name], name)
 
 
@@ -103,6 +116,31 @@ def phase(job: Job) -> str:
     return job.phase or WORK[job.kind]
 
 
+def odds(llr: float) -> str:
+    """How many times, of a log10 likelihood ratio of either sign, in as many figures as it is good for."""
+    times = 10 ** abs(llr)
+    if times < 10:
+        return f"{times:.2g}"
+    step = 10 ** (len(str(int(times))) - 1)
+    return f"{round(times / step) * step:,}"
+
+
+def likelihood(llr: float, forgeries: str | None) -> str:
+    """A log10 likelihood ratio as a sentence. It is about what was seen, never about what is true."""
+    forger = "a skilled forger" if forgeries == "skilled" else "another writer"
+    times = odds(llr)
+    if times == "1":
+        return f"What was measured is as likely if the same hand wrote both as if {forger} did."
+    if llr > 0:
+        return f"About {times} times more likely if the same hand wrote both than if {forger} did."
+    return f"About {times} times more likely if {forger} wrote the questioned one than if the same hand wrote both."
+
+
+def signed(value: Any, places: int = 2) -> str:
+    """A number with its sign; nothing known as a dash."""
+    return f"{value:+.{places}f}".replace("-", "\u2212") if isinstance(value, int | float) else "–"
+
+
 def sentence(answer: Answer) -> str:
     """What the verdict of a comparison means, in plain words."""
     result = answer.result
@@ -111,6 +149,9 @@ def sentence(answer: Answer) -> str:
     if result.verdict in (Verdict.UNSCORABLE, Verdict.REVIEW) or result.distance is None or result.threshold is None:
         return result.message or "This comparison could not be scored."
     told = f" {result.message}" if result.message else ""
+    if result.llr is not None:
+        bound = "accept" if result.verdict == Verdict.ACCEPT else "reject"
+        return f"{likelihood(result.llr, answer.forgeries)} That is evidence enough for {bound}.{told}"
     if result.verdict == Verdict.ACCEPT:
         return f"The distance is within the threshold: the model takes both for the same hand.{told}"
     return f"The distance is above the threshold: the model takes them for different hands.{told}"
