@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.errors import InvalidInput, TrainingFailed
-from shared.specs import OptimiserName, Preprocessing, TrainSpec
+from shared.specs import LossName, OptimiserName, Preprocessing, SimilarityName, TrainSpec
+from worker.ml.checkpoint import ModelMeta, digest, save_model
+from worker.ml.compare import Comparer, comparer
 from worker.ml.embedder import Embedder
 from worker.ml.fit import EpochRow, FitResult, Stopped, fit
 from worker.ml.metrics import equal_error_rate, error_rates
@@ -76,6 +78,7 @@ class Course:
         data: tuple[NDArray[np.uint8], Labels] | None = None,
         split: Split[int] = SPLIT,
         checkpoint: bytes | None = None,
+        initial: dict[str, torch.Tensor] | None = None,
         build_network: Callable[[str, int], nn.Module] = tiny,
     ) -> FitResult:
         images, labels = data if data is not None else signatures()
@@ -89,6 +92,7 @@ class Course:
             checkpoint=checkpoint,
             on_checkpoint=self.checkpoints.append,
             device=CPU,
+            initial=initial,
             build_network=build_network,
         )
 
@@ -165,6 +169,82 @@ def test_the_seed_decides_and_the_random_numbers_of_others_are_left_alone() -> N
     torch.manual_seed(12)
     assert same_weights(Course().run(), first)
     assert not same_weights(Course().run(RECIPE.model_copy(update={"seed": 2})), first)
+
+
+def test_the_same_recipe_gives_the_same_file_and_another_seed_another() -> None:
+    def digest_of(**fields: object) -> str:
+        result = Course().run(RECIPE.model_copy(update={"augmentation": "strong", "epochs": 2} | fields))
+        said = Preprocessing(height=16, width=20)
+        meta = ModelMeta(network="compact", preprocessing=said, threshold=result.threshold)
+        return digest(save_model(result.network, meta))
+
+    first = digest_of()
+    assert digest_of() == first
+    assert digest_of(seed=2) != first
+
+
+@pytest.mark.parametrize("loss", ["contrastive", "triplet", "cross-entropy", "multi-similarity"])
+@pytest.mark.parametrize("similarity", ["euclidean", "cosine"])
+def test_every_loss_learns_to_tell_forgeries(loss: LossName, similarity: SimilarityName) -> None:
+    course, images = Course(), signatures()[0]
+    recipe = RECIPE.model_copy(update={"loss": loss, "similarity": similarity, "epochs": 10, "average": 0.5})
+    result = course.run(recipe)
+    assert (result.loss, result.comparer) == (loss, "weighted-l1" if loss == "cross-entropy" else similarity)
+    assert course.rows[-1].validation_loss < course.rows[0].validation_loss
+    assert result.eers.keys() == {"skilled", "random"}
+    assert result.eer < 0.3
+    compare = comparer(result.comparer, result.network)
+    rows = Embedder(result.network, Preprocessing(height=16, width=20), CPU).embed(images[6 * 12 :][:12])
+    near, far = (compare(rows, np.zeros(5, np.int64), np.arange(start, start + 5)).mean() for start in (1, 6))
+    assert near < result.threshold < far
+
+
+def test_a_resumed_training_keeps_its_learned_distance() -> None:
+    recipe = RECIPE.model_copy(update={"loss": "cross-entropy"})
+    whole = Course()
+    undisturbed = whole.run(recipe)
+    assert same_weights(Course().run(recipe, checkpoint=whole.checkpoints[1]), undisturbed)
+    assert "comparison.weights" in undisturbed.network.state_dict()
+
+
+class Scoring(Tiny):
+    """Scores pairs by itself, as networks do that match local features."""
+
+    def pair_logits(self, representations: torch.Tensor, first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+        return 3 - (representations[first] - representations[second]).square().sum(1)
+
+    def comparer(self) -> Comparer:
+        return lambda rows, first, second: np.square(rows[first] - rows[second]).sum(1)
+
+
+def test_a_network_that_scores_pairs_trains_by_its_own_scores() -> None:
+    course = Course()
+    result = course.run(RECIPE.model_copy(update={"epochs": 12}), build_network=lambda *_: Scoring())
+    assert (result.loss, result.comparer) == ("pair-cross-entropy", "local")
+    assert course.rows[-1].loss < 0.7 * course.rows[0].loss
+    assert result.eer < 0.3
+
+
+def test_it_begins_with_the_weights_it_is_given() -> None:
+    trained = Course().run(RECIPE.model_copy(update={"epochs": 20}))
+    course, fresh = Course(), Course()
+    gentle = RECIPE.model_copy(update={"epochs": 1, "learning_rate": 1e-4})
+    course.run(gentle, initial=trained.network.state_dict())
+    fresh.run(gentle)
+    assert course.rows[0].loss < 0.5 * fresh.rows[0].loss
+    with pytest.raises(ValueError, match="another network"):
+        Course().run(gentle, initial={})
+
+
+def test_it_stops_when_it_has_not_been_better_for_long() -> None:
+    still = RECIPE.model_copy(update={"epochs": 50, "patience": 2, "learning_rate": 1e-30, "augmentation": "none"})
+    whole, resumed = Course(), Course()
+    result = whole.run(still)
+    assert result.epochs == len(whole.rows) == result.best_epoch + 2
+    assert f"Stopped after epoch {result.epochs}" in result.note
+    again = resumed.run(still, checkpoint=whole.checkpoints[-2])
+    assert len(resumed.rows) == 1
+    assert (again.epochs, again.note) == (result.epochs, result.note)
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "adamw", "rmsprop", "sgd"])
