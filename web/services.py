@@ -11,10 +11,12 @@ from shared.config import Settings
 from shared.db import Database
 from shared.jobs.submit import Submissions
 from shared.queue import Doorbell
+from shared.specs import SPECS
 from shared.storage import BlobStore
 
 EXTENSION = "countersign"
-TAKES_FILES = {"pages.verify", "pages.train", "api.submit_job"}  # endpoints; all others read small forms only
+# Endpoints; all others read small forms only.
+TAKES_FILES = {f"pages.{kind}" for kind in SPECS} | {"api.submit_job"}
 SMALL_FORM = 64 * 1024  # bytes
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from shared.calibration import Calibration
+from shared.calibration import Calibration, calibration_of
 from shared.db import utcnow
 from shared.errors import InvalidInput
 from shared.jobs.files import file_key, told
@@ -184,12 +184,6 @@ class _Evaluation:
         summary = data.summary | {"headline": headline(report), "files": told(stored)}
         with self._solo.context.database.write() as session:
             succeed_job(session, self._solo.claim, report=summary)
-
-
-def calibration_of(summary: dict[str, Any]) -> Calibration | None:
-    """The calibration that a model's summary holds."""
-    found = (summary or {}).get("calibration")
-    return Calibration.model_validate(found) if found else None
 
 
 def _bands(calibration: Calibration, references: int) -> Bands:

@@ -6,12 +6,14 @@ from flask import Blueprint, Flask, Response, jsonify
 
 from shared.errors import NotFound
 from web import auth
-from web.api import identifications, jobs, models
+from web.api import files, identifications, jobs, models, trials
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 jobs.register(blueprint)
 identifications.register(blueprint)
 models.register(blueprint)
+files.register(blueprint)
+trials.register(blueprint)
 
 
 @blueprint.before_request

@@ -11,7 +11,9 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from web.cli.evaluated import show_evaluation
 from web.cli.identified import show_identification
+from web.cli.tuned import show_tuning
 from web.client import Document
 
 if TYPE_CHECKING:
@@ -45,6 +47,10 @@ def show_job(job: Document, as_json: bool) -> None:
             console.print(f"  {job['report']['note']}", markup=False)
     if job["kind"] == "identify":
         show_identification(job["report"], console)
+    if job["kind"] == "evaluate":
+        show_evaluation(job["report"], console)
+    if job["kind"] == "tune":
+        show_tuning(job["report"], console)
     if job["error"]:
         console.print(f"  {job['error']['message']} [{job['error']['code']}]", style="red", markup=False)
 

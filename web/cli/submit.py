@@ -11,6 +11,7 @@ import click
 from shared.specs import NETWORKS, OptimiserName, PresetName, TrainSpec
 from web.cli.common import connect, describe_options, filled, follow, json_option, wait_option
 from web.cli.packing import open_archive
+from web.cli.submit_evaluate import submit_evaluate
 from web.cli.submit_identify import submit_identify
 from web.cli.submit_tune import submit_tune
 from web.client import Files
@@ -88,5 +89,6 @@ def submit_train(path: Path, wait: bool, as_json: bool, **options: Any) -> None:
 
 
 describe_options(submit_train, TrainSpec)
+submit.add_command(submit_evaluate)
 submit.add_command(submit_identify)
 submit.add_command(submit_tune)

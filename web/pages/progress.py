@@ -34,5 +34,7 @@ def _rate(job: Job, epochs: Sequence[Epoch], elapsed: float) -> float | None:
     if job.kind == "train":
         seconds = [epoch.seconds for epoch in epochs[-RECENT:]]
         return len(seconds) / total if (total := sum(seconds)) else None
+    if job.kind == "evaluate":
+        return None  # its steps count different things
     # A job that was retried lay idle in between, for nobody knows how long: no rate is better than a wrong one.
     return job.done / elapsed if job.attempt == 1 and job.done and elapsed else None

@@ -7,7 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from worker.ml.metrics import auc, equal_error_rate, error_rates, roc
+from worker.ml.metrics import (
+    auc,
+    best_llr,
+    cllr,
+    equal_error_rate,
+    error_rates,
+    far_at_frr,
+    frr_at_far,
+    min_cllr,
+    pool_adjacent_violators,
+    roc,
+)
 
 # Few distinct values, so that ties within and across the sides are common.
 tied = st.lists(st.integers(1, 8).map(float), min_size=1, max_size=12)
@@ -90,3 +101,55 @@ def test_a_distance_on_the_threshold_is_accepted() -> None:
 def test_an_empty_or_infinite_side_is_refused(genuine: list[float], forged: list[float]) -> None:
     with pytest.raises(ValueError, match="finite"):
         equal_error_rate(genuine, forged)
+
+
+@given(sides, st.sampled_from([0.0, 0.01, 0.1, 0.25, 0.5]))
+def test_one_rate_where_the_other_is_fixed(pair: tuple[list[float], list[float]], most: float) -> None:
+    genuine, forged = pair
+    points, counted = roc(genuine, forged), operating_points(genuine, forged)
+    assert far_at_frr(points, most) == pytest.approx(min(far for _, far, frr in counted if frr <= most))
+    assert frr_at_far(points, most) == pytest.approx(min(frr for _, far, frr in counted if far <= most))
+
+
+@given(st.lists(st.tuples(st.integers(-4, 4).map(float), st.integers(1, 3).map(float)), min_size=1, max_size=9))
+def test_pooling_is_the_best_rising_fit(rows: list[tuple[float, float]]) -> None:
+    """By the min-max formula of isotonic regression: the largest of all means to the right's smallest."""
+    values, weights = (np.array(side) for side in zip(*rows, strict=True))
+    count = len(values)
+    means = [
+        [np.average(values[i : j + 1], weights=weights[i : j + 1]) if j >= i else np.nan for j in range(count)]
+        for i in range(count)
+    ]
+    best = [max(min(means[i][j] for j in range(k, count)) for i in range(k + 1)) for k in range(count)]
+    assert pool_adjacent_violators(values, weights) == pytest.approx(best)
+
+
+def test_cllr_of_known_ratios() -> None:
+    assert cllr([0.0, 0.0], [0.0]) == 1
+    assert cllr([np.inf], [-np.inf]) == 0
+    assert cllr([-np.inf], [0.0]) == np.inf
+    expected = (np.log2(1 + 1 / 3) + (np.log2(1 + 1 / 9) + np.log2(1 + 3)) / 2) / 2
+    assert cllr(np.log10([3]), np.log10([1 / 9, 3])) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("genuine", "forged"), [([], [1.0]), ([1.0], []), ([np.nan], [0.0])])
+def test_cllr_needs_numbers_on_both_sides(genuine: list[float], forged: list[float]) -> None:
+    with pytest.raises(ValueError, match="likelihood ratios"):
+        cllr(genuine, forged)
+
+
+@given(sides)
+def test_no_other_falling_ratios_cost_less(pair: tuple[list[float], list[float]]) -> None:
+    genuine, forged = pair
+    least = min_cllr(genuine, forged)
+    assert -1e-9 <= least <= 1 + 1e-9
+    for slope, offset in ((0.3, 1.0), (1.0, 3.0), (4.0, 10.0)):
+        told = [offset - slope * np.array(side) for side in pair]
+        assert least <= cllr(*told) + 1e-9
+    falling = best_llr(genuine, forged)[0]
+    assert np.all(falling[1:] <= falling[:-1])
+
+
+def test_distances_that_part_cost_nothing_and_equal_ones_all() -> None:
+    assert min_cllr([1.0, 2.0], [3.0, 4.0]) == 0
+    assert min_cllr([1.0, 1.0, 1.0], [1.0]) == pytest.approx(1)
