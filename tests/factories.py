@@ -177,7 +177,9 @@ def register_model(database: Database, store: FolderStore, file: ModelFile, make
         return add_model(session, model, make_default)
 
 
-def unbacked_model(database: Database, name: str = "paper", threshold: float = 1.0) -> ModelVersion:
+def unbacked_model(
+    database: Database, name: str = "paper", threshold: float = 1.0, summary: dict[str, Any] | None = None
+) -> ModelVersion:
     """A model version without weights, for tests that score nothing."""
     model = ModelVersion(
         name=name,
@@ -185,7 +187,7 @@ def unbacked_model(database: Database, name: str = "paper", threshold: float = 1
         blob="models/none",
         network="compact",
         threshold=threshold,
-        summary={},
+        summary=summary or {},
     )
     with database.write() as session:
         return add_model(session, model, make_default=False)

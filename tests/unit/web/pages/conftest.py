@@ -96,8 +96,8 @@ def add_job(database: Database, **values: Any) -> Job:
     return job
 
 
-def add_results(database: Database, job: Job, verdicts: list[str]) -> None:
-    """Comparisons of one questioned image with one reference, with these verdicts in order."""
+def add_results(database: Database, job: Job, verdicts: list[str], **values: Any) -> None:
+    """Comparisons of one questioned image with one reference, with these verdicts in order; ``values`` of results."""
     with database.write() as session:
         upload = Upload(
             public_id=job.public_id, blob="uploads/a", digest="sha256:0", size=1, filename="a", created_at=utcnow()
@@ -120,5 +120,5 @@ def add_results(database: Database, job: Job, verdicts: list[str]) -> None:
             Comparison,
             [comparison | {"ordinal": n, "external_id": f"row-{n}", "line": n + 1} for n, _ in rows],
         )
-        result = {"job_id": job.id, "distance": 0.25, "distances": [0.25], "nearest": 0, "threshold": 0.5}
+        result = {"job_id": job.id, "distance": 0.25, "distances": [0.25], "nearest": 0, "threshold": 0.5} | values
         insert_ignore(session, Result, [result | {"ordinal": n, "verdict": verdict} for n, verdict in rows])
