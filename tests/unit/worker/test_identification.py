@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import sqlalchemy as sa
+from PIL import Image
 
 from shared.errors import InvalidInput
 from shared.jobs.identified import kind_of, stream_identifications
@@ -21,6 +22,7 @@ from tests.factories import (
     drawing,
     encoded,
     expire,
+    make_model_file,
     png,
     register_model,
     reload,
@@ -101,6 +103,23 @@ def test_distances_are_means_over_the_images_of_a_category(sqlite_context: Conte
     assert row.runner_up_distance == pytest.approx(ranked[1][0], rel=1e-5)
     assert (row.nearest, row.runner_up) == (ranked[0][1], ranked[1][1])
     assert job.report["shots"] == [1, 2]
+
+
+def test_pictures_that_differ_in_colour_alone(sqlite_context: Context) -> None:
+    """A model of photographs sees them; grey ones of the three are all but the same."""
+    colours = {"red": (200, 60, 60), "green": (60, 119, 60), "blue": (78, 78, 240)}  # about as bright
+
+    def picture(name: str, kind: str) -> bytes:
+        flag = Image.new("RGB", (40, 30), colours[name])
+        flag.paste((255, 255, 255), (10, 10, 30, 20))
+        return encoded(flag, kind)
+
+    files = {f"categories/{name}/1.png": picture(name, "PNG") for name in colours}
+    files |= {f"test/{name}/1.jpg": picture(name, "JPEG") for name in colours}
+    job = identified(sqlite_context, make_model_file("conv4", 1.0, preset="photo", channels=3), files, threshold=FAR)
+    assert [(row.truth, row.category, row.code) for row in answers(sqlite_context, job)] == [
+        (name, name, None) for name in ("blue", "green", "red")
+    ]
 
 
 def test_labels_give_figures(context: Context, tiny_model: ModelFile) -> None:
