@@ -7,13 +7,14 @@ from functools import lru_cache
 
 import cv2
 import torch
+from torch import nn
 
 from shared.config import Settings
 from shared.errors import NotFound
 from shared.storage import BlobStore
 from shared.tables import ModelVersion
 from worker.context import Context
-from worker.ml.checkpoint import digest, load_model
+from worker.ml.checkpoint import ModelMeta, digest, load_model
 from worker.ml.compare import comparer
 from worker.ml.embedder import Embedder
 
@@ -49,15 +50,25 @@ class ModelCache:
         return self._loaded[model.id]
 
     def _load(self, model: ModelVersion) -> Embedder:
-        try:
-            with self._store.open(model.blob) as file:
-                data = file.read()
-        except NotFound as error:
-            raise NotFound("model_deleted", f"The weights of {model.label} are gone from the storage.") from error
-        if digest(data) != model.digest:
-            raise NotFound("model_deleted", f"The weights of {model.label} are not those that were registered.")
-        network, meta = load_model(data)
+        network, meta = read_version(self._store, model)
         return Embedder(network, meta.preprocessing, compare=comparer(meta.comparer, network))
+
+
+def read_version(store: BlobStore, model: ModelVersion) -> tuple[nn.Module, ModelMeta]:
+    """The network of ``model``, on the CPU and in evaluation mode, and what its file says of it.
+
+    Raises:
+        NotFound: code ``model_deleted``: its file is gone or changed.
+        InvalidInput: code ``model_damaged``.
+    """
+    try:
+        with store.open(model.blob) as file:
+            data = file.read()
+    except NotFound as error:
+        raise NotFound("model_deleted", f"The weights of {model.label} are gone from the storage.") from error
+    if digest(data) != model.digest:
+        raise NotFound("model_deleted", f"The weights of {model.label} are not those that were registered.")
+    return load_model(data)
 
 
 @lru_cache(maxsize=1)

@@ -19,6 +19,7 @@ from shared.jobs.lifecycle import succeed_job, tell
 from shared.registry import add_model
 from shared.specs import NETWORKS, TrainSpec
 from shared.tables import Epoch, ModelVersion
+from worker.beginning import Beginning
 from worker.calibrating import calibrate_training
 from worker.context import Context
 from worker.dataset import Dataset
@@ -48,6 +49,11 @@ class _Training:
         self._context, self._claim, self._upload = solo.context, solo.claim, solo.upload
         self._checkpoint_key = f"checkpoints/{solo.public_id}"
         self._spec = TrainSpec.model_validate(solo.spec)
+        self._beginning: Beginning | None = None
+        if self._spec.from_model:
+            self._beginning = Beginning.find(solo.context, self._spec.from_model)
+            canvas = self._beginning.preprocessing
+            self._spec = self._spec.model_copy(update={"preset": canvas.preset, "channels": canvas.channels})
         self._preprocessing = self._spec.preprocessing
         self._weights: Path | None = None
         self._weights_digest: str | None = None
@@ -72,6 +78,7 @@ class _Training:
                 should_stop=self._solo.should_stop,
                 checkpoint=self._load_checkpoint(),
                 on_checkpoint=self._on_checkpoint,
+                initial=self._beginning.weights if self._beginning else None,
                 build_network=self._build,
             )
             calibration, note = self._calibrate(data, split, result)
@@ -112,8 +119,10 @@ class _Training:
     def _register(
         self, data: Dataset, split: Split[str], result: FitResult, calibration: Calibration | None, note: str
     ) -> None:
-        seen = pack(data.digests)
-        summary = self._summary(data, split, result) | {"images_seen": summary_of(seen), "calibration_note": note}
+        seen = self._seen(data)
+        summary = self._summary(data, split, result) | {"calibration_note": note}
+        if seen is not None:
+            summary["images_seen"] = summary_of(seen)
         meta = ModelMeta(
             network=self._spec.network,
             preprocessing=self._preprocessing,
@@ -124,7 +133,8 @@ class _Training:
         )
         content = save_model(result.network, meta)
         name = digest(content)
-        keep(self._context.store, name, seen)
+        if seen is not None:
+            keep(self._context.store, name, seen)
         blob = self._context.store.put(f"models/{name.removeprefix('sha256:')}.safetensors", [content])
         model = ModelVersion(
             name=self._spec.name,
@@ -135,7 +145,7 @@ class _Training:
             summary=meta.summary,
             job_id=self._claim.job_id,
         )
-        told = " ".join(part for part in (result.note, note) if part)
+        told = " ".join(part for part in (summary["validation"]["note"], note) if part)
         report = data.summary | summary["validation"] | {"threshold": result.threshold, "note": told}
         if self._succeed(model, report):
             self._context.store.delete(self._checkpoint_key)
@@ -156,11 +166,21 @@ class _Training:
                     raise
         raise AssertionError("the loop returns or raises")
 
+    def _seen(self, data: Dataset) -> bytes | None:
+        """The list of all images that the new model has seen; None if it is not known what its beginning has seen."""
+        if self._beginning is None:
+            return pack(data.digests)
+        return None if self._beginning.seen is None else pack(data.digests, self._beginning.seen)
+
     def _summary(self, data: Dataset, split: Split[str], result: FitResult) -> dict[str, Any]:
         info = NETWORKS[self._spec.network]
         counts = {key: data.summary[key] for key in ("layout", "writers", "genuine", "forged")}
+        kept_out = [digest for _, digest in _images_of(data, split.validation + split.calibration)]
+        seen_before = self._beginning.note(kept_out) if self._beginning else ""
         return {
             "recipe": self._spec.model_dump(mode="json"),
+            "loss": result.loss,
+            "from": self._beginning.told if self._beginning else None,
             "data": counts
             | {
                 "digest": self._upload.digest,
@@ -168,7 +188,12 @@ class _Training:
                 "validation_writers": split.validation,
                 "calibration_writers": split.calibration,
             },
-            "validation": {"eer": result.eer, "forgeries": result.forgeries, "note": result.note},
+            "validation": {
+                "eer": result.eer,
+                "eers": result.eers,
+                "forgeries": result.forgeries,
+                "note": " ".join(part for part in (result.note, seen_before) if part),
+            },
             "network": {
                 "parameters": sum(parameter.numel() for parameter in result.network.parameters()),
                 "embedding": info.representation,

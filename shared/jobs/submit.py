@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
 from shared import audit
@@ -106,14 +107,16 @@ class Submissions:
         """Queue a job that one worker does alone, on an archive of labelled images.
 
         Raises:
-            InvalidInput: the upload is not a usable archive, code ``model_none``, or of an identification
-                ``no_categories`` or ``no_test_images``.
+            InvalidInput: the upload is not a usable archive, code ``model_none``, of an identification
+                ``no_categories`` or ``no_test_images``, of a training ``model_other_network`` or ``field_invalid``.
             NotFound: code ``model_unknown``.
         """
         with self._store.open(sent.stored.key) as file:
             archive = Archive(file, archive_limits(self._settings))
             steps = _steps(spec, archive)
         with self._database.write() as session:
+            if isinstance(spec, TrainSpec) and spec.from_model:
+                spec = _begun_with(find_model(session, spec.from_model), spec)
             job = self._add_job(session, spec, person_id, label or sent.filename)
             job.upload_id = _add_upload(session, sent).id
             if isinstance(spec, IdentifySpec | EvaluateSpec):
@@ -145,6 +148,31 @@ def _steps(spec: SoloSpec, archive: Archive) -> int:
 
 def _model_for(session: Session, spec: VerifySpec | IdentifySpec | EvaluateSpec) -> ModelVersion:
     return find_model(session, spec.model) if spec.model else default_model(session)
+
+
+def _begun_with(model: ModelVersion, spec: TrainSpec) -> TrainSpec:
+    """``spec`` with this very version of the model it begins with, whose network, loss and similarity it takes over.
+
+    Raises:
+        InvalidInput: code ``model_other_network``, or ``field_invalid``: what was asked for does not fit the model.
+    """
+    if "network" in spec.model_fields_set and spec.network != model.network:
+        raise InvalidInput(
+            "model_other_network",
+            f"{model.label} has the network {model.network}, its weights do not fit {spec.network}. "
+            f"Choose {model.network}, or another model to begin with.",
+        )
+    recipe = (model.summary or {}).get("recipe") or {}
+    inherited = {
+        name: recipe[name] for name in ("loss", "similarity") if name in recipe and name not in spec.model_fields_set
+    }
+    fields = spec.model_dump() | inherited | {"network": model.network, "from_model": model.label}
+    try:
+        return TrainSpec.model_validate(fields)
+    except ValidationError as error:
+        raise InvalidInput(
+            "field_invalid", f"The settings do not fit {model.label}: {error.errors()[0]['msg']}."
+        ) from error
 
 
 def _storable(text: str) -> str:

@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
+import torch
 
 from shared.db import Database
 from shared.jobs.lifecycle import claim_job, request_cancel
 from shared.jobs.queries import list_epochs
-from shared.registry import default_model
+from shared.registry import default_model, delete_model
 from shared.tables import Job, JobState, ModelVersion
 from tests.factories import expire, png, reload, training_files
 from tests.unit.worker.conftest import submit_training
@@ -31,6 +32,11 @@ def ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 def models(database: Database) -> list[ModelVersion]:
     with database.read() as session:
         return list(session.scalars(sa.select(ModelVersion).order_by(ModelVersion.id)))
+
+
+def load_weights(context: Context, model: ModelVersion) -> dict[str, torch.Tensor]:
+    with context.store.open(model.blob) as file:
+        return load_model(file.read())[0].state_dict()
 
 
 def test_a_model_version_comes_out(context: Context) -> None:
@@ -59,6 +65,56 @@ def test_the_images_that_were_seen_are_recorded(sqlite_context: Context) -> None
     train_job(sqlite_context, job.public_id)
     seen = load(sqlite_context.store, models(sqlite_context.database)[0])
     assert seen == pack(pixel_digest(decode(content)) for content in FILES.values())
+
+
+def test_it_begins_with_the_weights_of_a_model(sqlite_context: Context) -> None:
+    """A step too small to see leaves the weights where they were; what they have seen stays recorded."""
+    context = sqlite_context
+    train_job(context, submit_training(context, FILES, name="base", epochs=1).public_id)
+    others = training_files(writers=3, genuine=3, forged=1, seed=6)
+    job = submit_training(context, others, name="own", from_model="base", epochs=1, learning_rate=1e-30, average=0)
+    train_job(context, job.public_id)
+    base, own = models(context.database)
+    weights = [load_weights(context, model) for model in (base, own)]
+    assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items() if name.endswith("weight"))
+    assert own.summary["from"] == {"model": "base@1", "digest": base.digest}
+    assert base.summary["from"] is None
+    assert own.summary["validation"]["note"] == base.summary["validation"]["note"]
+    everything = [
+        pixel_digest(decode(content)) for content in (FILES | {f"x{n}": c for n, c in others.items()}).values()
+    ]
+    assert load(context.store, own) == pack(everything)
+
+
+@pytest.mark.parametrize(
+    ("known", "words"), [(True, "base@1 has seen images that were kept out"), (False, "not known")]
+)
+def test_what_a_beginning_has_seen_of_the_images_kept_out_is_told(
+    sqlite_context: Context, known: bool, words: str
+) -> None:
+    context = sqlite_context
+    train_job(context, submit_training(context, FILES, name="base", epochs=1).public_id)
+    if not known:
+        base = models(context.database)[0]
+        with context.database.write() as session:
+            session.get_one(ModelVersion, base.id).summary = {}
+    job = submit_training(context, FILES, name="own", from_model="base", epochs=1)
+    train_job(context, job.public_id)
+    own = models(context.database)[1]
+    assert words in own.summary["validation"]["note"]
+    assert words in reload(context.database, job).report["note"]
+    assert (load(context.store, own) is not None) == known
+
+
+def test_a_beginning_that_was_deleted_meanwhile(sqlite_context: Context) -> None:
+    context = sqlite_context
+    train_job(context, submit_training(context, FILES, name="base", epochs=1).public_id)
+    job = submit_training(context, FILES, name="own", from_model="base")
+    with context.database.write() as session:
+        delete_model(session, session.get_one(ModelVersion, models(context.database)[0].id))
+    train_job(context, job.public_id)
+    now = reload(context.database, job)
+    assert (now.state, now.error_code) == (JobState.FAILED, "model_unknown")
 
 
 def test_it_goes_on_from_its_checkpoint(sqlite_context: Context) -> None:

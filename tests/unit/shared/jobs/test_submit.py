@@ -10,7 +10,7 @@ from shared.jobs.submit import Sent, Submissions
 from shared.queue import QueueNames, TaskNames
 from shared.specs import TrainSpec, VerifySpec
 from shared.storage import FolderStore
-from shared.tables import AuditEvent, Chunk, Comparison, Job, JobState, ReferenceSet, Region, Upload
+from shared.tables import AuditEvent, Chunk, Comparison, Job, JobState, ModelVersion, ReferenceSet, Region, Upload
 from tests.factories import Doorbells, batch_of, png, stored_upload, unbacked_model, zip_of
 
 
@@ -107,6 +107,53 @@ def test_a_training(submissions: Submissions, database: Database, store: FolderS
     job = submissions.on_archive(sent(store, zip_of({"a/genuine/1.png": png()})), TrainSpec(epochs=7), None, "mine")
     assert doorbell.rung == [(TaskNames.TRAIN, (job.public_id,), None)]
     assert (job.total, job.label, job.spec["epochs"]) == (7, "mine", 7)
+
+
+def seed_model(database: Database) -> None:
+    """The model ``paper``, of another network than the default."""
+    model = unbacked_model(database, summary={"recipe": {"loss": "triplet", "similarity": "cosine"}})
+    with database.write() as session:
+        session.get_one(ModelVersion, model.id).network = "seed"
+
+
+def test_a_training_that_begins_with_a_model_names_its_version_and_takes_over_its_recipe(
+    submissions: Submissions, database: Database, store: FolderStore
+) -> None:
+    seed_model(database)
+    archive = zip_of({"a/genuine/1.png": png()})
+    spec = TrainSpec(from_model="paper", similarity="euclidean", margin=1.5)
+    job = submissions.on_archive(sent(store, archive), spec, None)
+    told = {name: job.spec[name] for name in ("from_model", "network", "loss", "similarity", "margin")}
+    assert told == {
+        "from_model": "paper@1",
+        "network": "seed",
+        "loss": "triplet",
+        "similarity": "euclidean",
+        "margin": 1.5,
+    }
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"from_model": "gone"}, "model_unknown"),
+        ({"from_model": "paper", "network": "conv4"}, "model_other_network"),
+        ({"from_model": "paper", "channels": 3, "preset": "photo"}, None),
+        ({"from_model": "paper", "network": "seed"}, None),
+    ],
+)
+def test_a_model_to_begin_with_must_be_there_and_of_the_network_asked_for(
+    submissions: Submissions, database: Database, store: FolderStore, fields: dict[str, object], code: str | None
+) -> None:
+    seed_model(database)
+    archive = sent(store, zip_of({"a/genuine/1.png": png()}))
+    if code is None:
+        assert submissions.on_archive(archive, TrainSpec.model_validate(fields), None).spec["network"] == "seed"
+        return
+    with pytest.raises(CountersignError) as caught:
+        submissions.on_archive(archive, TrainSpec.model_validate(fields), None)
+    assert caught.value.code == code
+    assert count(database, Job) == 0
 
 
 def test_a_training_set_that_is_no_archive(submissions: Submissions, database: Database, store: FolderStore) -> None:
