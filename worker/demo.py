@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from worker.ml.metrics import equal_error_rate, error_rates
+from worker.ml.metrics import cllr, equal_error_rate
 from worker.ml.shortcuts import shortcut_table
 from worker.ml.synthesis import generate_writer
 
@@ -73,7 +73,8 @@ def demo(home: Path, epochs: int) -> None:
     make_signatures(plan)
     write_manifest(plan.batch)
     with _Stack(plan.home / "stack") as stack:
-        stack.run("submit", "train", str(plan.training), "--name", "demo", "--epochs", str(epochs), "--wait")
+        options = ("--name", "demo", "--epochs", str(epochs), "--generated", "--wait")
+        stack.run("submit", "train", str(plan.training), *options)
         stack.run("submit", "verify", str(plan.batch), "--model", "demo", "--wait", "--out", str(plan.results))
         seconds = stack.seconds_of_last_job()
     _show(plan, seconds)
@@ -199,12 +200,13 @@ def _show(plan: Demo, seconds: float) -> None:
     """The figures, from the exported file alone."""
     with plan.results.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    distances = {
-        truth: np.array([float(row["distance"]) for row in rows if row["distance"] and row["id"].endswith(truth)])
-        for truth in ("genuine", "forged")
+    sides = {
+        truth: [row for row in rows if row["distance"] and row["id"].endswith(truth)] for truth in ("genuine", "forged")
     }
+    distances = {truth: np.array([float(row["distance"]) for row in side]) for truth, side in sides.items()}
     eer = equal_error_rate(distances["genuine"], distances["forged"])
-    far, frr = error_rates(distances["genuine"], distances["forged"], float(rows[0]["threshold"]))
+    far = np.mean([row["verdict"] == "accept" for row in sides["forged"]])
+    frr = np.mean([row["verdict"] == "reject" for row in sides["genuine"]])
     counts = {
         verdict: sum(row["verdict"] == verdict for row in rows)
         for verdict in ("accept", "reject", "review", "unscorable")
@@ -217,9 +219,12 @@ def _show(plan: Demo, seconds: float) -> None:
     table.add_row("rejected", f"{counts['reject']:,}")
     table.add_row("to review", f"{counts['review']:,}")
     table.add_row("unscorable", f"{counts['unscorable']:,}")
-    table.add_row("FAR, skilled forgeries, at the model's threshold", f"{far:.1%}")
-    table.add_row("FRR at the model's threshold", f"{frr:.1%}")
+    table.add_row("FAR: skilled forgeries accepted", f"{far:.1%}")
+    table.add_row("FRR: genuine signatures rejected", f"{frr:.1%}")
     table.add_row("EER, skilled forgeries", f"{eer.rate:.1%}")
+    if all(row["llr"] for side in sides.values() for row in side):
+        ratios = [[float(row["llr"]) for row in sides[truth]] for truth in ("genuine", "forged")]
+        table.add_row("Cllr of the likelihood ratios, bits", f"{cllr(*ratios):.2f}")
     for name, auc in _floor(plan.batch).items():
         table.add_row(f"  shortcut floor: AUC of {name.replace('_', ' ')} alone", f"{auc:.2f}")
     table.add_row("comparisons per second, submit to last result", f"{len(rows) / seconds:,.0f}")

@@ -93,6 +93,13 @@ def write_json_list(documents: Iterable[Document], target: IO[bytes]) -> None:
     target.write(b"\n]\n")
 
 
+def _calibrated(calibration: Document | None) -> str:
+    if not calibration:
+        return "no"
+    writers = len(calibration["writers"])
+    return f"on {writers} {'generated ' if calibration['generated'] else ''}writers"
+
+
 def show_models(models: list[Document], as_json: bool) -> None:
     """The models, newest first."""
     if as_json:
@@ -101,7 +108,7 @@ def show_models(models: list[Document], as_json: bool) -> None:
     if not models:
         click.echo("No models yet. Train one: countersign submit train PATH")
         return
-    table = Table("model", "network", "validation EER", "threshold", "default", "made")
+    table = Table("model", "network", "validation EER", "threshold", "calibrated", "default", "made")
     for model in models:
         eer = model["summary"].get("validation", {}).get("eer")
         table.add_row(
@@ -109,6 +116,7 @@ def show_models(models: list[Document], as_json: bool) -> None:
             model["network"],
             f"{eer:.1%}" if eer is not None else "",
             f"{model['threshold']:.4g}",
+            _calibrated(model["summary"].get("calibration")),
             "yes" if model["default"] else "",
             model["created_at"][:16],
         )

@@ -8,8 +8,8 @@ from typing import Any
 
 import click
 
-from shared.specs import NETWORKS, OptimiserName, PresetName, TrainSpec
-from web.cli.common import connect, describe_options, filled, follow, json_option, wait_option
+from shared.specs import NETWORKS, CalibrationMethod, OptimiserName, PresetName, TrainSpec
+from web.cli.common import connect, filled, follow, json_option, spec_options, wait_option
 from web.cli.packing import open_archive
 from web.cli.submit_evaluate import submit_evaluate
 from web.cli.submit_identify import submit_identify
@@ -58,19 +58,7 @@ def submit_verify(
 
 @submit.command("train")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--name", help="Name of the model version. [signatures]")
-@click.option("--network", type=click.Choice(sorted(NETWORKS)))
-@click.option("--preset", type=click.Choice(list(PresetName.__args__)))  # type: ignore[attr-defined]  # as below
-@click.option("--channels", type=click.Choice(["1", "3"]))
-@click.option("--pretrained")
-@click.option("--epochs", type=int)
-@click.option("--margin", type=float)
-@click.option("--optimiser", type=click.Choice(list(OptimiserName.__args__)))  # type: ignore[attr-defined]  # a Literal
-@click.option("--learning-rate", type=float)
-@click.option("--weight-decay", type=float)
-@click.option("--validation-share", type=float)
-@click.option("--seed", type=int)
-@click.option("--default", "make_default", is_flag=True, help="Make the result the default model.")
+@spec_options(TrainSpec, {"from_model": "--from", "make_default": "--default"})
 @click.option("--label", help="Shown in the list of jobs.")
 @wait_option
 @json_option
@@ -88,7 +76,6 @@ def submit_train(path: Path, wait: bool, as_json: bool, **options: Any) -> None:
     sys.exit(0 if ok else 1)
 
 
-describe_options(submit_train, TrainSpec)
 submit.add_command(submit_evaluate)
 submit.add_command(submit_identify)
 submit.add_command(submit_tune)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -13,19 +15,18 @@ from web.pages.forms import FormFault, form_faults, spec_fields
 from web.services import services
 from web.uploads import files_of, submit_from_request
 
-ADVANCED = (
-    "preset",
-    "channels",
-    "pretrained",
-    "margin",
-    "optimiser",
-    "learning_rate",
-    "weight_decay",
-    "validation_share",
-    "calibration_share",
-    "seed",
-    "make_default",
+# Of a training: the settings below "Advanced", by subject.
+GROUPS = (
+    ("Pictures", ("preset", "channels", "augmentation")),
+    ("Weights to begin with", ("from_model", "pretrained")),
+    ("Loss", ("loss", "similarity", "margin", "triplet_margin", "mining", "skilled_weight")),
+    ("Optimiser", ("optimiser", "learning_rate", "weight_decay", "momentum", "classical_momentum", "clip", "average")),
+    ("Schedule", ("schedule", "warm_up", "step_epochs", "step_factor", "patience")),
+    ("Batches", ("batch_writers", "batch_genuine", "batch_forged", "passes")),
+    ("Writers held out", ("validation_share", "calibration_share", "seed")),
+    ("Result", ("make_default",)),
 )
+ADVANCED = tuple(name for _, names in GROUPS for name in names)
 PAIR, BATCH = "pair", "batch"
 
 
@@ -94,20 +95,26 @@ def train() -> ResponseReturnValue:
     try:
         job = submit_from_request("train", auth.current_person().id)
     except CountersignError as error:
-        return _train_form(form_faults(error, {"queue": "submit", "storage": "submit"}, "archive")), error.status
+        where = {"queue": "submit", "storage": "submit", "model": "from_model", "model_other_network": "network"}
+        return _train_form(form_faults(error, where, "archive")), error.status
     return redirect(url_for("pages.job", job_id=job.public_id), 303)
 
 
 def _train_form(errors: list[FormFault]) -> str:
+    # A link may bring settings, the best of a search for instance.
+    fields = spec_fields(TrainSpec, request.form if request.method == "POST" else request.args)
+    with services().database.read() as session:
+        models = [(model.label, f"{model.label}: {model.network}") for model, _ in registry.list_models(session)]
+    fields["from_model"] = replace(fields["from_model"], choices=(("", "None: fresh weights"), *models))
     return render_template(
         "train.html",
-        # A link may bring settings, the best of a search for instance.
-        fields=spec_fields(TrainSpec, request.form if request.method == "POST" else request.args),
+        fields=fields,
         prefilled=any(name in request.args for name in ADVANCED),
         posted=request.method == "POST",
         label=request.form.get("label", ""),
         networks=NETWORKS,
         advanced=ADVANCED,
+        groups=GROUPS,
         errors=errors,
         settings=services().settings,
     )
