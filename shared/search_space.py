@@ -32,13 +32,15 @@ class Setting:
         return self.where is None or params.get(self.where[0]) in self.where[1]
 
 
+_COMPARED = ("contrastive", "triplet", "multi-similarity")  # cross-entropy learns a distance of its own
+
 # Few on purpose: each more needs many more trials. Schedule, batches and the rest are left at what was found to work.
 _OF_EMBEDDINGS = (
     Setting("loss", choices=("contrastive", "triplet", "multi-similarity", "cross-entropy")),
     Setting("margin", low=0.25, high=4.0, where=("loss", ("contrastive",))),
     Setting("triplet_margin", low=0.1, high=2.0, where=("loss", ("triplet",))),
     Setting("mining", choices=("semi-hard", "hard", "all"), where=("loss", ("triplet",))),
-    Setting("similarity", choices=("euclidean", "cosine")),
+    Setting("similarity", choices=("euclidean", "cosine"), where=("loss", _COMPARED)),
 )
 _OF_ALL = (
     Setting("skilled_weight", low=0.25, high=4.0),

@@ -49,6 +49,7 @@ def test_only_what_has_an_effect_is_tried() -> None:
     contrastive = suggest(Chosen(loss="contrastive"), SPEC)
     assert "margin" in contrastive
     assert not {"triplet_margin", "mining"} & set(contrastive)
+    assert not {"similarity", "margin"} & set(suggest(Chosen(loss="cross-entropy"), SPEC))
     assert (triplet["learning_rate"], contrastive["learning_rate"]) == (1e-3, 1e-4)
 
 
