@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import click
 from pydantic import BaseModel
+from pydantic.fields import FieldInfo
 
 from shared.config import ClientSettings
 from web.cli import output
 from web.client import Client, Document, find_server
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 wait_option = click.option("--wait", is_flag=True, help="Show progress until the job ends; exit 1 unless it succeeds.")
@@ -27,6 +32,33 @@ def follow(client: Client, job: Document, wait: bool, as_json: bool) -> bool:
         job = output.watch(client.watch(job["id"]), quiet=as_json)
     output.show_job(job, as_json)
     return not wait or job["state"] == "succeeded"
+
+
+def spec_options(spec: type[BaseModel], names: Mapping[str, str] = MappingProxyType({})) -> Callable[[F], F]:
+    """An option for each field of ``spec``, in its words and with its default; ``names`` has those called otherwise."""
+
+    def decorate(command: F) -> F:
+        for field, info in reversed(spec.model_fields.items()):  # click shows the option added last first
+            if field != "kind":
+                name = names.get(field, f"--{field.replace('_', '-')}")
+                command = click.option(name, field, help=_help(info), **_taken(info))(command)
+        return command
+
+    return decorate
+
+
+def _taken(info: FieldInfo) -> dict[str, Any]:
+    """What click needs to know of the values of a field."""
+    if get_origin(info.annotation) is Literal:
+        return {"type": click.Choice([str(value) for value in get_args(info.annotation)])}
+    if info.annotation is bool:
+        return {"is_flag": True}
+    return {"type": info.annotation if info.annotation in (int, float) else str}
+
+
+def _help(info: FieldInfo) -> str:
+    silent = info.default is None or info.default is False or info.default == ""
+    return f"{info.description}" if silent else f"{info.description} [{info.default}]"
 
 
 def describe_options(command: click.Command, spec: type[BaseModel]) -> None:

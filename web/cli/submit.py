@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from shared.specs import NETWORKS, CalibrationMethod, OptimiserName, PresetName, TrainSpec
+from shared.specs import TrainSpec
 from web.cli.common import connect, filled, follow, json_option, spec_options, wait_option
 from web.cli.packing import open_archive
 from web.cli.submit_evaluate import submit_evaluate

@@ -20,6 +20,7 @@ BOUND_FAULTS = {
     "less_than_equal": ("le", "at most"),
     "less_than": ("lt", "less than"),
 }
+MODES: dict[Any, str] = {int: "numeric", float: "decimal", bool: "switch"}
 PARSING_FAULTS = {
     "int_parsing": "a whole number",
     "int_from_float": "a whole number",
@@ -44,7 +45,10 @@ class FormFault:
 
 @dataclass(frozen=True, slots=True)
 class FormField:
-    """One field of a form. ``choices`` are pairs of value and title; ``mode`` is the keyboard to offer."""
+    """One field of a form. ``choices`` are pairs of value and title.
+
+    ``mode`` is the keyboard to offer, or "switch" for what is on or off.
+    """
 
     name: str
     label: str
@@ -61,7 +65,7 @@ def spec_fields(spec: type[BaseModel], form: Mapping[str, str]) -> dict[str, For
 
 def _field(name: str, info: FieldInfo, form: Mapping[str, str]) -> FormField:
     hint = _sentence(info.description or "") + _bounds(info)
-    mode = "numeric" if info.annotation is int else "decimal" if info.annotation is float else "text"
+    mode = MODES.get(info.annotation, "text")
     return FormField(name, _label(name), hint, form.get(name, _text(info.default)), mode, _choices(name, info))
 
 

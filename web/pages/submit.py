@@ -24,6 +24,7 @@ GROUPS = (
     ("Schedule", ("schedule", "warm_up", "step_epochs", "step_factor", "patience")),
     ("Batches", ("batch_writers", "batch_genuine", "batch_forged", "passes")),
     ("Writers held out", ("validation_share", "calibration_share", "seed")),
+    ("Calibration", ("calibration_method", "target_far", "target_frr", "generated")),
     ("Result", ("make_default",)),
 )
 ADVANCED = tuple(name for _, names in GROUPS for name in names)

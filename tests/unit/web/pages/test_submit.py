@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import re
+from html import unescape
 from typing import Any
 
 import pytest
@@ -116,7 +117,7 @@ def test_an_absent_queue_is_told_and_nothing_is_kept(
 
 
 def test_the_training_form_offers_every_field_with_its_default(browser: Browser) -> None:
-    text = browser.text("/train")
+    text = unescape(browser.text("/train"))
     for name, field in TrainSpec.model_fields.items():
         if name != "kind":
             assert f'name="{name}"' in text
@@ -147,7 +148,10 @@ def test_a_training_is_queued_with_what_was_set(
         ("epochs", "1.5", "Epochs must be a whole number."),
         ("margin", "0", "Margin must be more than 0."),
         ("learning_rate", "nan", "Learning rate must be"),
-        ("network", "huge", "Network must be &#39;compact&#39; or &#39;seed&#39;."),
+        ("network", "huge", "Network must be &#39;compact&#39;, &#39;seed&#39;, "),
+        ("loss", "pair-cross-entropy", "Loss: the network compact takes any but pair-cross-entropy, or auto."),
+        ("batch_writers", "0", "Batch writers must be at least 1."),
+        ("augmentation", "wild", "Augmentation must be &#39;none&#39;, &#39;light&#39; or &#39;strong&#39;."),
         ("name", "Not good", "Name must be 1 to 63 small letters"),
     ],
 )
@@ -159,6 +163,40 @@ def test_a_bad_recipe_is_told_in_the_same_words_at_the_field(
     assert response.status_code == 422
     assert f'<a href="#{field}">{message}' in response.text
     assert f'<span class="unseen">Error: </span>{message}' in response.text
+
+
+def test_the_models_there_are_to_begin_with(browser: Browser, sqlite_database: Database) -> None:
+    unbacked_model(sqlite_database)
+    text = browser.text("/train")
+    assert '<option value="" selected>None: fresh weights</option>' in text
+    assert '<option value="paper@1">paper@1: compact</option>' in text
+    archive = upload(zip_of({"a/genuine/1.png": png(1)}), "own.zip")
+    assert browser.post("/train", archive=archive, network="compact", from_model="paper@1").status_code == 303
+    assert jobs_in(sqlite_database)[0].spec["from_model"] == "paper@1"
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "link"),
+    [
+        ({"from_model": "gone"}, 404, "from_model"),
+        ({"from_model": "paper", "network": "seed"}, 422, "network"),
+    ],
+)
+def test_a_beginning_that_does_not_fit_is_told_at_its_field(
+    browser: Browser, sqlite_database: Database, fields: dict[str, str], status: int, link: str
+) -> None:
+    unbacked_model(sqlite_database)
+    archive = upload(zip_of({"a/genuine/1.png": png(1)}), "own.zip")
+    response = browser.post("/train", archive=archive, **fields)
+    assert response.status_code == status
+    assert f'<a href="#{link}">' in response.text
+    assert jobs_in(sqlite_database) == []
+
+
+def test_the_advanced_fields_are_all_in_a_group_and_no_field_is_twice(browser: Browser) -> None:
+    names = re.findall(r'<(?:input|select)[^>]* name="([a-z_]+)"', browser.text("/train"))
+    assert sorted(set(TrainSpec.model_fields) - {"kind"} - set(names)) == []
+    assert {name for name in names if names.count(name) > 1} == {"csrf_token", "network"}
 
 
 def test_the_advanced_fields_unfold_where_they_hold_an_error(browser: Browser) -> None:
