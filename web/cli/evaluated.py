@@ -30,7 +30,7 @@ def show_evaluation(report: Document, console: Console) -> None:
 
 def _cells(found: Document) -> tuple[str, ...]:
     low, high = found["eer_low"], found["eer_high"]
-    interval = f"{low:.1%} to {high:.1%}" if low is not None else ""
+    interval = f"{low * 100:.1f}–{high:.1%}" if low is not None else ""
     rest = ("" if found[name] is None else f"{found[name]:.3f}" for name in ("auc", "cllr", "cllr_min"))
     return (f"{found['eer']:.1%}", interval, *rest)
 

@@ -7,19 +7,15 @@ from pathlib import Path
 
 import click
 
-from shared.specs import EvaluateSpec, ProtocolName
-from web.cli.common import connect, describe_options, filled, follow, json_option, wait_option
+from shared.specs import EvaluateSpec
+from web.cli.common import connect, filled, follow, json_option, spec_options, wait_option
 from web.cli.evaluated import check_folder, write_files
 from web.cli.packing import open_archive
 
 
 @click.command("evaluate")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--model")
-@click.option("--protocol", type=click.Choice(list(ProtocolName.__args__)))  # type: ignore[attr-defined]  # a Literal
-@click.option("--references", type=int)
-@click.option("--writers")
-@click.option("--seed", type=int)
+@spec_options(EvaluateSpec)
 @click.option("--label", help="Shown in the list of jobs.")
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the report's files; implies --wait."
@@ -45,6 +41,3 @@ def submit_evaluate(
             for written in write_files(client, job["id"], out):
                 click.echo(f"  {written}", err=True)
     sys.exit(0 if ok else 1)
-
-
-describe_options(submit_evaluate, EvaluateSpec)

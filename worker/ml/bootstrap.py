@@ -57,8 +57,9 @@ class Resampled:
         accepted, imposters = (side[usable] / side[usable].sum(1, keepdims=True) for side in (accepted, imposters))
         self.rounds = len(accepted)
         start = np.zeros((self.rounds, 1))
-        self._far = np.hstack([start, np.cumsum(imposters, 1)])  # (rounds, levels + 1): first, nothing is accepted
-        self._frr = np.hstack([start + 1, 1 - np.cumsum(accepted, 1)])
+        # (rounds, levels + 1): first, nothing is accepted. Rounding may pass the ends.
+        self._far = np.hstack([start, np.minimum(1, np.cumsum(imposters, 1))])
+        self._frr = np.hstack([start + 1, np.maximum(0, 1 - np.cumsum(accepted, 1))])
         below = np.cumsum(accepted, 1) - accepted / 2
         self._auc = (imposters * below).sum(1)
 

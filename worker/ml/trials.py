@@ -117,8 +117,8 @@ def _strangers(spare: Integers, writers: Integers, stream: np.random.Generator) 
     every = len(spare) * len(writers)
     drawn = np.arange(every) if every <= _ALL_SETS_UP_TO else np.unique(stream.integers(0, every, 4 * MOST_RANDOM_SETS))
     image, claimed = np.divmod(drawn, max(1, len(writers)))
-    pairs = np.stack([spare[image, 0], writers[claimed]], 1)
-    return pairs[spare[image, 1] != writers[claimed]]
+    other = spare[image, 1] != writers[claimed]
+    return np.stack([spare[image[other], 0], writers[claimed[other]]], 1)
 
 
 def _across(labels: Labels, stream: np.random.Generator) -> tuple[Integers, int]:

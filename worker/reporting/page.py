@@ -7,7 +7,7 @@ from importlib.resources import files
 from typing import Any
 
 from worker.reporting.svg import STYLE, Plot
-from worker.reporting.words import Markup, facts, html, number, paragraph, percent, ranged, table
+from worker.reporting.words import Markup, facts, html, listing, number, paragraph, percent, ranged, share, table
 
 Report = dict[str, Any]
 
@@ -89,8 +89,7 @@ def _head(report: Report, title: str) -> Markup:
 def _warnings(report: Report) -> Markup:
     if not report["warnings"]:
         return Markup("")
-    rows = "".join(f"<li>{html(words)}</li>" for words in report["warnings"])
-    return Markup(f'<section class="warn"><h2>Read this first</h2><ul>{rows}</ul></section>')
+    return Markup(f'<section class="warn"><h2>Read this first</h2>{listing(report["warnings"])}</section>')
 
 
 def _headline(report: Report) -> Markup:
@@ -98,32 +97,23 @@ def _headline(report: Report) -> Markup:
         (
             words,
             ranged(found, "eer"),
-            ranged(found, "auc"),
+            ranged(found, "auc", share),
             ranged(found["at_threshold"], "far"),
             ranged(found["at_threshold"], "frr"),
-            number(found["cllr"]),
-            number(found["cllr_min"]),
+            share(found["cllr"]),
+            share(found["cllr_min"]),
             f"{found['genuine']:,} / {found['forged']:,}",
         )
         for words, found in groups(report)
     ]
-    headings = (
-        "",
-        "EER",
-        "AUC",
-        "FAR at own threshold",
-        "FRR at own threshold",
-        "Cllr",
-        "Least Cllr",
-        "Genuine / forged",
-    )
-    note = "Below each figure: its 95% interval, from resampling the writers. EER: the rate at which as many forgeries "
-    note += (
+    headings = ("", "EER", "AUC", "FAR at own threshold", "FRR at own threshold", "Cllr", "Least Cllr", "Comparisons")
+    note = (
+        "Below each figure: its 95% interval, from resampling the writers. EER: the rate at which as many forgeries "
         "are accepted as genuine signatures are rejected. Cllr: the cost in bits of the likelihood ratios told; 1 is "
+        "what saying nothing costs, and the least Cllr is what this score could reach at best. "
+        "Comparisons: genuine / forged."
     )
-    note += "what saying nothing costs, and the least Cllr is what this score could reach at best."
-    parts = [paragraph(words) for words in _plainly(report)]
-    parts += [table("The figures", headings, rows), paragraph(note, "note")]
+    parts = [listing(_plainly(report)), table("The figures", headings, rows), paragraph(note, "note")]
     if report["cllr_note"]:
         parts.append(paragraph(report["cllr_note"], "note"))
     return _section("What was found", *parts)
@@ -177,11 +167,11 @@ def _bands(report: Report) -> Markup:
 def _floor(report: Report) -> Markup:
     if not report["floor"]:
         return Markup("")
-    rows = [(STATISTICS[name], number(row["auc"]), number(row["raw_auc"])) for name, row in report["floor"].items()]
+    rows = [(STATISTICS[name], share(row["auc"]), share(row["raw_auc"])) for name, row in report["floor"].items()]
     words = (
         "One plain number of each image, and no model at all: how well does its difference part the pairs? 0.5 says "
         "nothing, 0 and 1 part them wholly. A model that does not beat all of them may owe its figures to pen, paper "
-        f"or scanner. The model's own AUC on these pairs is {number(report['floor_model_auc'])}."
+        f"or scanner. The model's own AUC on these pairs is {share(report['floor_model_auc'])}."
     )
     headings = ("", f"AUC, {report['protocol']}", "AUC, scans as they came")
     return _section("The floor: what trivial statistics reach", paragraph(words), table("The floor", headings, rows))

@@ -20,13 +20,13 @@ _RATES = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6)
 _DET_POINTS = 400
 _BINS = 40
 _CLASSES = {GENUINE: "a", SKILLED: "b", RANDOM: "c"}
-_WORDS = {GENUINE: "genuine", SKILLED: "skilled forgeries", RANDOM: "random forgeries"}
+_WORDS = {GENUINE: "genuine", SKILLED: "skilled", RANDOM: "random"}
 
 
 def det(curves: dict[int, Roc], title: str) -> Plot:
     """The detection error trade-off (Martin et al. 1997): FRR against FAR, both on the normal deviate's scale.
 
-    ``curves`` are by kind of forgery. Rates are shown from 0.1% to 60%; a curve beyond lies on the edge.
+    ``curves`` are by kind of forgery. Rates are shown up to 60%; those below 0.1% lie on the edge.
     """
     plot = Plot(title, _deviate, _deviate)
     ticks: list[Tick] = [(rate, _percent(rate)) for rate in _RATES]
@@ -34,8 +34,9 @@ def det(curves: dict[int, Roc], title: str) -> Plot:
     plot.line([(_LOWEST, _LOWEST), (_HIGHEST, _HIGHEST)], "even")
     for kind, points in curves.items():
         chosen = thinned(points, _DET_POINTS)
-        seen = _unrepeated(zip(points.far[chosen].tolist(), points.frr[chosen].tolist(), strict=True))
-        plot.line(seen, f"line {_CLASSES[kind]}", _WORDS[kind])
+        pairs = zip(points.far[chosen].tolist(), points.frr[chosen].tolist(), strict=True)
+        seen = [(far, frr) for far, frr in pairs if max(far, frr) <= _HIGHEST]
+        plot.line(_unrepeated(seen), f"line {_CLASSES[kind]}", f"{_WORDS[kind]} forgeries")
     return plot
 
 
@@ -51,14 +52,14 @@ def histograms(scores: Scores, values: Doubles, label: str, marks: Sequence[floa
         if len(own):
             shares[kind] = np.histogram(own, edges)[0] / len(own)
     most = max(float(share.max()) for share in shares.values())
-    plot = Plot(title, linear(low, high), linear(0, 1.25 * most))
+    plot = Plot(title, linear(low, high), linear(0, 1.05 * most))
     heights: list[Tick] = [(level, _percent(level)) for level in nice_ticks(0, most) if level <= most]
     plot.axes([(v, f"{v:g}") for v in nice_ticks(low, high)], heights, label, "share of comparisons")
     for kind, share in shares.items():
         plot.outline(edges.tolist(), share.tolist(), _CLASSES[kind], _WORDS[kind])
     for mark in marks:
         if low <= mark <= high:
-            plot.line([(mark, 0), (mark, 1.25 * most)], "mark")
+            plot.line([(mark, 0), (mark, 1.05 * most)], "mark")
     return plot
 
 
@@ -103,7 +104,7 @@ def _probit_scale(low: float, high: float) -> Scale:
 _deviate = _probit_scale(_LOWEST, _HIGHEST)
 
 
-def _unrepeated(points: Any) -> list[tuple[float, float]]:
+def _unrepeated(points: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
     """Points of the plot without those that lie where the one before does, as all beyond its edges do."""
     kept: list[tuple[float, float]] = []
     places: set[tuple[float, float]] = set()

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-WIDTH, HEIGHT = 460.0, 340.0
-LEFT, RIGHT, TOP, BOTTOM = 56.0, 12.0, 12.0, 46.0
-_LEGEND_STEP = 18.0
+WIDTH, HEIGHT = 400.0, 320.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 32.0, 46.0
+_LETTER = 7.0  # how wide a letter is, about: SVG cannot say
 
 Tick = tuple[float, str]  # a value, and how it is written
 Scale = Callable[[float], float]
@@ -19,7 +19,7 @@ STYLE = """
 @media (prefers-color-scheme:dark){
 .plot{--ink:#e8ebee;--dim:#a5aeb8;--rule:#384049;--a:#94b9f2;--b:#ffb077;--c:#cfa8f5}
 }
-.plot text{fill:var(--dim);font:12px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif}
+.plot text{fill:var(--dim);font:13px system-ui,-apple-system,"Segoe UI",Roboto,"Noto Sans","DejaVu Sans",sans-serif}
 .plot .rule{stroke:var(--rule);stroke-width:1;fill:none}
 .plot .even{stroke:var(--dim);stroke-width:1;stroke-dasharray:2 3;fill:none}
 .plot .mark{stroke:var(--ink);stroke-width:1.5;fill:none}
@@ -88,13 +88,13 @@ class Plot:
         return f"{head}{named}<title>{escape(self.title)}</title>{sheet}{''.join(self.parts)}{self._legend()}</svg>"
 
     def _legend(self) -> str:
-        rows = []
-        for number, (kind, words) in enumerate(self.legend):
-            y = TOP + 12 + number * _LEGEND_STEP
-            x = WIDTH - RIGHT - 8
-            rows.append(f'<path class="{kind}" d="M{x - 24:.1f} {y - 4:.1f}h24"/>')
-            rows.append(f'<text x="{x - 30:.1f}" y="{y:.1f}" text-anchor="end">{escape(words)}</text>')
-        return "".join(rows)
+        """In one line above the plot, where it hides nothing."""
+        parts, x = [], LEFT
+        for kind, words in self.legend:
+            parts.append(f'<path class="{kind}" d="M{x:.1f} 13h24"/>')
+            parts.append(f'<text x="{x + 30:.1f}" y="17" text-anchor="start">{escape(words)}</text>')
+            x += 30 + _LETTER * len(words) + 16
+        return "".join(parts)
 
     def _x(self, value: float) -> float:
         return LEFT + self.x(value) * (WIDTH - LEFT - RIGHT)

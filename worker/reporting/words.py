@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -32,13 +32,18 @@ def number(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else UNKNOWN
 
 
-def ranged(figures: dict[str, Any], name: str, places: int = 1) -> Markup:
-    """A rate with its 95% interval below it."""
+def share(value: Any) -> str:
+    """A number in 0..1 with three decimals; nothing known as a dash."""
+    return f"{value:.3f}" if isinstance(value, int | float) else UNKNOWN
+
+
+def ranged(figures: dict[str, Any], name: str, written: Callable[[Any], str] = percent) -> Markup:
+    """A figure with its 95% interval below it."""
     low, high = figures.get(f"{name}_low"), figures.get(f"{name}_high")
-    told = percent(figures.get(name), places)
+    told = written(figures.get(name))
     if low is None or high is None:
         return Markup(told)
-    return Markup(f'{told}<span class="range">{percent(low, places)} to {percent(high, places)}</span>')
+    return Markup(f'{told}<span class="range">{written(low)} to {written(high)}</span>')
 
 
 def table(caption: str, headings: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
@@ -64,3 +69,8 @@ def paragraph(words: str, kind: str = "") -> Markup:
     """A paragraph of plain text, or of markup."""
     chosen = f' class="{kind}"' if kind else ""
     return Markup(f"<p{chosen}>{html(words)}</p>")
+
+
+def listing(items: Iterable[str]) -> Markup:
+    """A list of sentences."""
+    return Markup(f"<ul>{''.join(f'<li>{html(words)}</li>' for words in items)}</ul>")
