@@ -19,8 +19,8 @@ from web.uploads import files_of, submit_from_request
 GROUPS = (
     ("Pictures", ("preset", "channels", "augmentation")),
     ("Weights to begin with", ("from_model", "pretrained")),
-    ("Loss", ("loss", "similarity", "margin", "triplet_margin", "mining", "skilled_weight")),
-    ("Optimiser", ("optimiser", "learning_rate", "weight_decay", "momentum", "classical_momentum", "clip", "average")),
+    ("What is minimised", ("loss", "similarity", "margin", "triplet_margin", "mining", "skilled_weight")),
+    ("Descent", ("optimiser", "learning_rate", "weight_decay", "momentum", "classical_momentum", "clip", "average")),
     ("Schedule", ("schedule", "warm_up", "step_epochs", "step_factor", "patience")),
     ("Batches", ("batch_writers", "batch_genuine", "batch_forged", "passes")),
     ("Writers held out", ("validation_share", "calibration_share", "seed")),
