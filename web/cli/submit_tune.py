@@ -8,22 +8,15 @@ from typing import Any
 
 import click
 
-from shared.specs import NETWORKS, PresetName, TuneSpec
-from web.cli.common import connect, describe_options, filled, follow, json_option, wait_option
+from shared.specs import TuneSpec
+from web.cli.common import connect, filled, follow, json_option, spec_options, wait_option
 from web.cli.packing import open_archive
 from web.cli.tuned import show_trials
 
 
 @click.command("tune")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
-@click.option("--name")
-@click.option("--network", type=click.Choice(sorted(NETWORKS)))
-@click.option("--preset", type=click.Choice(list(PresetName.__args__)))  # type: ignore[attr-defined]  # a Literal
-@click.option("--channels", type=int)
-@click.option("--trials", type=int)
-@click.option("--epochs", type=int)
-@click.option("--folds", type=int)
-@click.option("--seed", type=int)
+@spec_options(TuneSpec)
 @click.option("--label", help="Shown in the list of jobs.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the trials as CSV; implies --wait.")
 @wait_option
@@ -44,6 +37,3 @@ def submit_tune(path: Path, out: Path | None, wait: bool, as_json: bool, **optio
             with out.open("wb") as target:
                 client.trials_csv(job["id"], target)
     sys.exit(0 if ok else 1)
-
-
-describe_options(submit_tune, TuneSpec)

@@ -2,22 +2,28 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from click.testing import CliRunner, Result
 from flask import Flask
 from rich.console import Console
 from werkzeug.serving import make_server
 
+from shared.config import Settings
 from shared.db import Database
 from shared.search_space import default_params, search_space, trial_command
 from shared.specs import TuneSpec
+from shared.tables import Job, JobState, Trial
 from tests.factories import Doorbells, training_files, tune_job, tune_report, write_files
+from web.app import create_app
 from web.auth import create_first_person
 from web.cli.main import main
 from web.cli.submit import submit_train
@@ -36,17 +42,39 @@ class Terminal:
         return CliRunner().invoke(main, arguments, env=environment)
 
 
-@pytest.fixture
-def terminal(sqlite_app: Flask, sqlite_database: Database) -> Iterator[Terminal]:
-    first = create_first_person(sqlite_database)
+@contextmanager
+def served(app: Flask, database: Database) -> Iterator[Terminal]:
+    first = create_first_person(database)
     assert first is not None
-    server = make_server("127.0.0.1", 0, sqlite_app, threaded=False)
+    server = make_server("127.0.0.1", 0, app, threaded=False)
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
     thread.start()
     yield Terminal(f"http://127.0.0.1:{server.server_port}", first.api_key)
     server.shutdown()
     thread.join(10)
     server.server_close()
+
+
+@pytest.fixture
+def terminal(sqlite_app: Flask, sqlite_database: Database) -> Iterator[Terminal]:
+    with served(sqlite_app, sqlite_database) as terminal:
+        yield terminal
+
+
+@dataclass(eq=False)
+class QuickWorker(Doorbells):
+    """A doorbell whose worker is done before it has rung: the best of one trial, or a failure."""
+
+    database: Database | None = None
+    state: str = JobState.SUCCEEDED
+
+    def ring(self, task: str, *ids: str, queue: str | None = None) -> bool:
+        assert self.database is not None
+        with self.database.write() as session:
+            job = session.scalars(sa.select(Job).where(Job.public_id == ids[0])).one()
+            job.state, job.done, job.report = self.state, 1, tune_report(1, 0.125, optimiser="sgd")
+            session.add(Trial(job_id=job.id, number=1, state="complete", value=0.125, params={"optimiser": "sgd"}))
+        return super().ring(task, *ids, queue=queue)
 
 
 ROWS: list[dict[str, Any]] = [
@@ -65,6 +93,22 @@ def test_a_search_is_submitted(
     job = json.loads(done.stdout)
     assert (job["kind"], job["spec"]["trials"], job["spec"]["folds"], job["spec"]["network"]) == ("tune", 3, 2, "seed")
     assert doorbell.rung[0][1] == (job["id"],)
+
+
+@pytest.mark.parametrize(("state", "status"), [(JobState.SUCCEEDED, 0), (JobState.FAILED, 1)])
+def test_a_search_is_waited_for(
+    settings: Settings, sqlite_database: Database, tmp_path: Path, state: JobState, status: int
+) -> None:
+    folder = write_files(tmp_path / "set", training_files(writers=2, genuine=1, forged=0))
+    here = settings.model_copy(update={"configured_database": sqlite_database.url})
+    app = create_app(here, QuickWorker(database=sqlite_database, state=state))
+    with served(app, sqlite_database) as terminal:
+        done = terminal.run("submit", "tune", str(folder), "--trials", "1", "--out", str(tmp_path / "trials.csv"))
+    app.extensions["countersign"].database.close()
+    assert done.exit_code == status, done.output
+    assert "best: trial 1, mean validation EER 12.5%" in done.output
+    assert re.search(r"1 +│ 12\.5% +│ complete +│ 0 +│ optimiser sgd", done.output)
+    assert (tmp_path / "trials.csv").read_text().startswith("number,state,value,")
 
 
 def test_results_of_a_search_are_its_trials(terminal: Terminal, sqlite_database: Database) -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import TrainingFailed
-from worker.ml.sampling import Labels, WriterBatches, refuse_leak, split_writers
+from worker.ml.sampling import Labels, WriterBatches, fold_writers, refuse_leak, split_writers
 
 
 def labels_of(counts: list[tuple[int, int]]) -> Labels:
@@ -151,3 +151,24 @@ def test_an_image_on_any_two_of_three_sides_is_a_leak() -> None:
         with pytest.raises(TrainingFailed) as caught:
             refuse_leak(*sides)
         assert caught.value.code == "leak"
+
+
+@given(st.sets(st.text(max_size=3), min_size=2, max_size=30), st.integers(2, 10), st.integers(0, 100))
+def test_every_writer_judges_in_exactly_one_fold(writers: set[str], folds: int, seed: int) -> None:
+    folds = min(folds, len(writers))
+    splits = fold_writers(writers, folds, seed)
+    assert Counter(writer for split in splits for writer in split.validation) == Counter(writers)
+    assert all(set(split.training) == writers - set(split.validation) for split in splits)
+    sizes = [len(split.validation) for split in splits]
+    assert (len(sizes), max(sizes) - min(sizes) <= 1) == (folds, True)
+
+
+def test_the_folds_depend_on_the_seed_not_on_the_order() -> None:
+    assert fold_writers(range(20), 4, 1) == fold_writers(reversed(range(20)), 4, 1)
+    assert fold_writers(range(20), 4, 1) != fold_writers(range(20), 4, 2)
+
+
+def test_fewer_writers_than_folds() -> None:
+    with pytest.raises(TrainingFailed, match="3 folds need signatures of 3 writers") as caught:
+        fold_writers(["a", "b", "a"], 3, 1)
+    assert caught.value.code == "too_few_writers"
