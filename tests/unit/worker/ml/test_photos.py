@@ -40,7 +40,7 @@ def test_pdf_pages_come_in_colour() -> None:
 
 @pytest.mark.parametrize("mode", ["L", "1", "LA", "P", "I;16"])
 def test_grey_files_have_three_equal_channels_in_colour(mode: str) -> None:
-    values = np.tile(np.arange(0, 240, 5, np.uint8), (20, 1))
+    values = np.tile(np.arange(0, 240, 5, dtype=np.uint8), (20, 1))
     deep = Image.fromarray(values.astype(np.uint16) * 257)
     content = encoded(deep if mode == "I;16" else Image.fromarray(values).convert(mode))
     colours = decode(content, channels=3)
