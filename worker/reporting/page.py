@@ -123,13 +123,30 @@ def _plainly(report: Report) -> list[str]:
     """The headline in sentences."""
     said = []
     for words, found in groups(report):
-        at = found["at_threshold"]
-        said.append(
+        sentence = (
             f"{words}: at the best single threshold {percent(found['eer'])} of the forgeries pass and as many genuine "
-            f"signatures fail. At the model's own threshold, a distance of {number(at['threshold'])}, "
-            f"{percent(at['far'])} of the forgeries pass and {percent(at['frr'])} of the genuine signatures fail."
+            "signatures fail."
         )
+        if found.get("mean_distance"):
+            sentence += f" By the mean distance alone it would be {percent(found['mean_distance']['eer'])}."
+        said.append(f"{sentence} {_as_used(found)}")
     return said
+
+
+def _as_used(found: dict[str, Any]) -> str:
+    """What the model does with these comparisons when it verifies: by its bands, or else by its threshold."""
+    bands, at = found.get("bands"), found["at_threshold"]
+    if bands:
+        forged, genuine = bands["forged"], bands["genuine"]
+        return (
+            f"The model itself accepts {percent(forged['accept'])} of the forgeries and rejects "
+            f"{percent(genuine['reject'])} of the genuine signatures; {percent(forged['review'])} and "
+            f"{percent(genuine['review'])} go to review."
+        )
+    return (
+        f"At the model's own threshold, a distance of {number(at['threshold'])}, {percent(at['far'])} of the forgeries "
+        f"pass and {percent(at['frr'])} of the genuine signatures fail."
+    )
 
 
 def _plots(plots: Mapping[str, Plot]) -> Markup:

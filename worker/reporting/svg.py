@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 400.0, 320.0
-LEFT, RIGHT, TOP, BOTTOM = 58.0, 12.0, 32.0, 46.0
+LEFT, RIGHT, TOP, BOTTOM = 58.0, 22.0, 32.0, 46.0
 _LETTER = 7.0  # how wide a letter is, about: SVG cannot say
 
 Tick = tuple[float, str]  # a value, and how it is written
