@@ -10,7 +10,17 @@ from shared.jobs.files import file_key, list_files
 from shared.jobs.lifecycle import request_cancel
 from shared.specs import EvaluateSpec
 from shared.tables import Job, JobState, ModelVersion
-from tests.factories import ModelFile, drawing, encoded, png, register_model, reload, training_files, zip_of
+from tests.factories import (
+    ModelFile,
+    calibration,
+    drawing,
+    encoded,
+    png,
+    register_model,
+    reload,
+    training_files,
+    zip_of,
+)
 from tests.unit.worker.conftest import send, submissions
 from worker import solo
 from worker.context import Context
@@ -144,6 +154,20 @@ def test_a_model_without_a_record_is_told_not_to_be_checked(sqlite_context: Cont
     report = json.loads(read(sqlite_context, job, "report.json"))
     assert report["leak"]["checked"] is False
     assert report["leak"]["note"] in report["warnings"]
+
+
+def test_a_calibrated_model_is_measured_by_its_ratios(sqlite_context: Context, tiny_model: ModelFile) -> None:
+    summary = {"calibration": calibration(generated=True).model_dump(mode="json")}
+    job = submit_evaluation(sqlite_context, tiny_model, FILES, summary=summary)
+    evaluate_job(sqlite_context, job.public_id)
+    report = json.loads(read(sqlite_context, job, "report.json"))
+    assert report["cllr"] == report["pair"]["skilled"]["cllr"] > 0
+    assert report["cllr_note"] == ""
+    found = report["refs2"]["skilled"]
+    assert (report["refs2"]["score"], found["mean_distance"]["eer"] is not None) == ("llr", True)
+    assert sum(found["bands"]["genuine"].values()) == pytest.approx(1)
+    assert any("generated signatures" in words for words in report["warnings"])
+    assert "Reliability, 2 references" in read(sqlite_context, job, "report.html")
 
 
 def test_only_the_writers_named_are_measured(sqlite_context: Context, tiny_model: ModelFile) -> None:

@@ -48,8 +48,8 @@ def test_rates_at_a_threshold_are_resampled_exactly() -> None:
     far, frr = Resampled(*sides, draws, [0.7]).rates(0.7)
     rounds = []
     for row in draws:
-        lists = [np.repeat(side.distances, row[side.writer].astype(int)) for side in sides]
-        rounds.append(error_rates(*lists, 0.7))
+        genuine, forged = (np.repeat(side.distances, row[side.writer].astype(int)) for side in sides)
+        rounds.append(error_rates(genuine, forged, 0.7))
     assert far == pytest.approx(np.quantile([one for one, _ in rounds], [0.025, 0.975]))
     assert frr == pytest.approx(np.quantile([two for _, two in rounds], [0.025, 0.975]))
 

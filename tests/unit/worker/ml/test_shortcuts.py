@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from worker.ml.shortcuts import STATISTICS, shortcut_statistics, shortcut_table
+from worker.ml.shortcuts import STATISTICS, left_by, shortcut_statistics, shortcut_table
 
 Image = NDArray[np.uint8]
 
@@ -99,3 +99,13 @@ def test_a_table_needs_both_kinds_of_pair() -> None:
         shortcut_table([("a", False, page()), ("a", False, page())])
     with pytest.raises(ValueError, match="both kinds"):
         shortcut_table([("a", False, page()), ("a", True, page())])
+
+
+def test_a_protocol_leaves_the_ink_and_no_paper() -> None:
+    image = page(ink=40, paper=230)
+    image[0, 0] = 200  # a shade in the paper
+    grey, binary = left_by(image, "grey-ink"), left_by(image, "binary-ink")
+    assert set(np.unique(grey)) == {40, 255}
+    assert set(np.unique(binary)) == {0, 255}
+    assert np.array_equal(grey < 255, image == 40)
+    assert np.array_equal(binary < 255, image == 40)

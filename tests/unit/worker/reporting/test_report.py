@@ -9,6 +9,7 @@ import re
 import xml.etree.ElementTree as ET
 from dataclasses import replace
 from html.parser import HTMLParser
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -142,8 +143,8 @@ def places(markup: str) -> list[tuple[float, float]]:
 def test_a_normal_models_det_curve_is_straight() -> None:
     """Scores that are normal on both sides give a straight line on the probit scale: that is what it is for."""
     level = np.linspace(-6, 8, 400)
-    upper = np.array([1 - plots.NormalDist().cdf(value) for value in level])
-    lower = np.array([plots.NormalDist(2).cdf(value) for value in level])
+    upper = np.array([1 - NormalDist().cdf(value) for value in level])
+    lower = np.array([NormalDist(2).cdf(value) for value in level])
     curve = Roc(np.append(-np.inf, level), np.append(0.0, lower), np.append(1.0, upper))
     inside = [(x, y) for x, y in places(plots.det({1: curve}, "DET").render()) if 62 < x < 375 and 36 < y < 270]
     slopes = np.diff([y for _, y in inside]) / np.diff([x for x, _ in inside])
