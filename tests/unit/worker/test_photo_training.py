@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -11,15 +12,17 @@ import torch
 from PIL import Image
 from torchvision.models import get_model
 
-from shared.specs import canvas_of
-from shared.tables import JobState, ModelVersion
-from tests.factories import encoded, reload
-from tests.unit.worker.conftest import submit_training
+from shared.specs import VerifySpec, canvas_of
+from shared.tables import JobState, ModelVersion, Result
+from tests.factories import batch_of, encoded, make_model_file, register_model, reload
+from tests.unit.worker.conftest import send, submissions, submit_training
 from worker.context import Context
+from worker.intake import take_in
 from worker.ml.checkpoint import digest
 from worker.ml.images import decode, prepare
 from worker.models import ModelCache
 from worker.training import train_job
+from worker.verification import score_waiting
 
 INKS = ((200, 30, 30), (30, 160, 40), (40, 60, 210), (190, 170, 20), (150, 40, 170))
 
@@ -91,3 +94,25 @@ def test_a_training_starts_from_the_operators_weights_and_says_so(sqlite_context
     assert model.summary["network"]["pretrained"] == digest(path.read_bytes())
     network = ModelCache(sqlite_context.store).get(model).network
     assert torch.allclose(network.get_parameter("backbone.layer1.0.conv1.weight").cpu(), state["layer1.0.conv1.weight"])
+
+
+@pytest.mark.parametrize(("channels", "code"), [(1, "identical"), (3, None)])
+def test_pictures_that_differ_in_colour_alone_are_compared_by_it(
+    sqlite_context: Context, channels: Literal[1, 3], code: str | None
+) -> None:
+    """Dark red and dark green are the same grey: to a grey model one file is the other."""
+    context, images = sqlite_context, {}
+    for name, colour in (("red.png", (100, 0, 0)), ("green.png", (0, 51, 0))):
+        paper = Image.new("RGB", (60, 40), "white")
+        paper.paste(colour, (20, 10, 40, 30))
+        images[name] = encoded(paper)
+    model = make_model_file("conv4", threshold=1.0, preset="photo", channels=channels)
+    register_model(context.database, context.store, model, make_default=True)  # type: ignore[arg-type]  # a FolderStore here
+    batch = send(context, batch_of(("1", "red.png", "green.png"), images=images), "batch.zip")
+    take_in(context, submissions(context).verify_batch(batch, VerifySpec(), None).public_id)
+    score_waiting(context)
+    with context.database.read() as session:
+        result = session.scalars(sa.select(Result)).one()
+    assert result.code == code
+    assert result.distance is not None
+    assert (result.distance > 0) == (code is None)
