@@ -29,11 +29,12 @@ from torch import nn
 from shared.specs import Preprocessing, TrainSpec
 from worker.ml.compare import Comparer, Representations, comparer, euclidean
 from worker.ml.embedder import Embedder
-from worker.ml.fit import EpochRow, fit
+from worker.ml.fit import fit
 from worker.ml.identification import classify, distances_to
 from worker.ml.images import decode, prepare, view_png
 from worker.ml.networks.conv4 import Conv4
 from worker.ml.sampling import Labels, Split
+from worker.ml.trained import EpochRow
 
 HALVES = ((0, 1, 2, 3, 4), (5, 6, 7, 8, 9))
 SIDE = 32  # of the canvas; half the catalogue's for this network, since the pictures are of 8 x 8

@@ -36,11 +36,23 @@ class NetworkInfo:
     representation: int
     comparer: ComparerName = "euclidean"
     pretrained: bool = False
+    scale: Literal["fit", "keep"] = "fit"
+    steps: int = 0
 
 
 NETWORKS = {
     info.name: info
     for info in (
+        NetworkInfo(
+            "ink",
+            "Statistics of the ink, compared by learned weights; trains in seconds",
+            288,
+            640,
+            2010,
+            "local",
+            scale="keep",
+            steps=1,
+        ),
         NetworkInfo("compact", "Compact residual network, under 2 million weights", 96, 192, 128),
         NetworkInfo("seed", "The article's network: 4 convolutions, 3 poolings, 2 dense layers", 105, 105, 128),
         NetworkInfo("signet", "SigNet (Dey et al. 2017) with local response norm; 114 million weights", 155, 220, 128),
@@ -52,7 +64,7 @@ NETWORKS = {
     )
 }
 
-NetworkName = Literal["compact", "seed", "signet", "signet-bn", "conv4", "resnet18", "resnet34", "resnet50"]
+NetworkName = Literal["ink", "compact", "seed", "signet", "signet-bn", "conv4", "resnet18", "resnet34", "resnet50"]
 OptimiserName = Literal["adam", "adamw", "rmsprop", "sgd"]
 LossName = Literal["contrastive", "triplet", "cross-entropy", "multi-similarity", "pair-cross-entropy"]
 MiningName = Literal["semi-hard", "hard", "all"]
@@ -94,6 +106,12 @@ class Preprocessing(Spec):
     height: int = Field(ge=16, le=1024, description="canvas height, pixels")
     width: int = Field(ge=16, le=1024, description="canvas width, pixels")
     channels: ChannelCount = Field(default=1, description="1: grey, 3: red, green, blue")
+    scale: Literal["fit", "keep"] = Field(
+        default="fit", description="fit: ink fills the canvas; keep: a pixel of the scan stays a pixel where it can"
+    )
+    reduce: int = Field(
+        default=1, ge=1, le=16, description="with keep: how many pixels of the scan become one, to about 150 dpi"
+    )
 
     _grey = field_validator("channels")(_grey_if_ink)
 
@@ -106,7 +124,7 @@ class Preprocessing(Spec):
 def canvas_of(network: str, preset: PresetName = "signature", channels: Literal[1, 3] = 1) -> Preprocessing:
     """The preprocessing that feeds a network of the catalogue."""
     info = NETWORKS[network]
-    return Preprocessing(preset=preset, height=info.height, width=info.width, channels=channels)
+    return Preprocessing(preset=preset, height=info.height, width=info.width, channels=channels, scale=info.scale)
 
 
 class VerifySpec(Spec):

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from threading import Lock
@@ -18,7 +19,16 @@ from shared.archives import Archive
 from shared.errors import CountersignError, InvalidInput, TrainingFailed, UnusableImage
 from shared.specs import Preprocessing, ProtocolName
 from worker.ahead import ahead
-from worker.ml.images import ImageLimits, Pixels, binarise, decode, pixel_digest, prepare
+from worker.ml.images import (
+    ImageLimits,
+    Pixels,
+    binarise,
+    decode,
+    estimate_reduce,
+    ink_width,
+    pixel_digest,
+    prepare,
+)
 from worker.ml.layouts import Layout, Pair, Sample, Skipped, count_writers, detect
 
 PREPARE_THREADS = 2
@@ -26,6 +36,7 @@ AHEAD = 256  # images prepared before they are asked for
 AHEAD_DECODED = 16  # the same where whole pages are kept for an observer
 SKIPPED_SHOWN = 50
 TELL_SECONDS = 0.5
+MEASURED = 150  # images whose ink is measured to find the scale of an archive
 _NAMED = 10  # writers named in an error
 
 Observer = Callable[[int, Pixels], None]
@@ -56,6 +67,7 @@ def _no_pairs() -> ListedPairs:
 class Dataset:
     """N images: ``canvases`` uint8 (N, H, W) or (N, H, W, 3), ``forged`` bool (N,), the others one of each.
 
+    ``preprocessing`` is how they were prepared: as asked for, with the ``reduce`` that fits the archive's scans.
     ``pairs`` are what a list in the archive asks to compare; mostly there is none.
     """
 
@@ -65,6 +77,7 @@ class Dataset:
     digests: list[str]
     entries: list[str]
     summary: dict[str, Any]
+    preprocessing: Preprocessing
     pairs: ListedPairs = field(default_factory=_no_pairs)
 
 
@@ -104,6 +117,8 @@ def read_dataset(
         )
     layout = detect(archive.names(), lambda name, most: _read_table(archive, name, most))
     samples = _chosen(layout.samples, reading.writers)
+    if preprocessing.scale == "keep":
+        preprocessing = _scaled(archive, samples, preprocessing, limits)
     shape = (len(samples), *preprocessing.shape)
     canvases = _map_canvases(folder / "canvases.u8", shape)
     reader = _SampleReader(archive, preprocessing, limits, reading)
@@ -132,8 +147,21 @@ def read_dataset(
         digests=kept.digests,
         entries=[sample.entry for sample in kept.samples],
         summary=_summary(layout, kept, pairs),
+        preprocessing=preprocessing,
         pairs=pairs,
     )
+
+
+def _scaled(
+    archive: Archive, samples: tuple[Sample, ...], preprocessing: Preprocessing, limits: ImageLimits
+) -> Preprocessing:
+    """``preprocessing`` with the ``reduce`` that brings this archive's scans to the common scale, by some of them."""
+    reader = _SampleReader(archive, Preprocessing(height=16, width=16), limits, Reading())
+    widths = []
+    for sample in samples[:: max(1, len(samples) // MEASURED)]:
+        with suppress(CountersignError):  # what is wrong with it is told when it is read
+            widths.append(ink_width(reader.pixels(sample)))
+    return preprocessing.model_copy(update={"reduce": estimate_reduce(widths)})
 
 
 def _read_table(archive: Archive, name: str, most: int) -> bytes:
@@ -189,11 +217,15 @@ class _SampleReader:
 
     def __call__(self, sample: Sample) -> tuple[Sample, _Prepared | CountersignError]:
         try:
-            pixels = decode(self._read(sample.entry), limits=self._limits, channels=self._preprocessing.channels)
+            pixels = self.pixels(sample)
             canvas = prepare(binarise(pixels) if self._binary else pixels, self._preprocessing)
             return sample, _Prepared(canvas, pixel_digest(pixels), pixels if self._observed else None)
         except CountersignError as error:
             return sample, error
+
+    def pixels(self, sample: Sample) -> Pixels:
+        """The image as decoded."""
+        return decode(self._read(sample.entry), limits=self._limits, channels=self._preprocessing.channels)
 
     def _read(self, name: str) -> bytes:
         with self._lock:  # one position in the archive's file

@@ -18,9 +18,9 @@ from worker.ahead import ahead
 from worker.context import Context
 from worker.encoding import AHEAD, BATCH, PREPARE_THREADS, Floats
 from worker.gallery import EntryReader, Gallery, Prepared, Representer, Rows, build_gallery
-from worker.ml.fit import Stopped
 from worker.ml.identification import Classified, Tally, classify, distances_to, figures
 from worker.ml.images import ImageLimits
+from worker.ml.trained import Stopped
 from worker.models import shared_models
 from worker.solo import SoloJob, run_solo
 

@@ -14,7 +14,7 @@ from optuna.storages.journal import BaseJournalBackend
 from shared.db import Database
 from shared.jobs.lifecycle import JobClaim
 from shared.tables import Job, StudyEvent
-from worker.ml.fit import Stopped
+from worker.ml.trained import Stopped
 
 
 class JobJournal(BaseJournalBackend):

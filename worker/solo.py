@@ -18,8 +18,8 @@ from worker.context import Context
 from worker.dataset import Dataset, Observer, Reading, read_dataset
 from worker.edge import job_edge
 from worker.heartbeat import Heartbeat
-from worker.ml.fit import Stopped
 from worker.ml.images import ImageLimits
+from worker.ml.trained import Stopped
 from worker.models import limit_threads
 
 PATIENCE_SECONDS = 1800.0  # without a batch done: the validation of very many writers is one step

@@ -27,10 +27,11 @@ from worker.digests import keep, pack, summary_of
 from worker.ml.checkpoint import ModelMeta, digest, save_model
 from worker.ml.compare import comparer
 from worker.ml.embedder import Embedder
-from worker.ml.fit import EpochRow, FitResult, fit
+from worker.ml.fit import fit
 from worker.ml.networks import build
 from worker.ml.pretrained import find_weights, take_weights
 from worker.ml.sampling import Labels, Split, refuse_leak, split_writers
+from worker.ml.trained import EpochRow, FitResult
 from worker.solo import SoloJob, run_solo
 
 REGISTER_TRIES = 3
@@ -64,6 +65,7 @@ class _Training:
         """Read the data, split by writer, fit, and register what came out."""
         with self._solo.folder() as folder:
             data = self._solo.read_dataset(folder, self._preprocessing)
+            self._preprocessing = data.preprocessing
             spec = self._spec
             split = split_writers(data.writers, spec.validation_share, spec.seed, spec.calibration_share)
             refuse_leak(*(_images_of(data, side) for side in (split.training, split.validation, split.calibration)))

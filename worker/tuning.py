@@ -26,9 +26,10 @@ from shared.tables import Job, Trial, TrialState
 from worker.context import Context
 from worker.dataset import Dataset
 from worker.journal import JobJournal
-from worker.ml.fit import EpochRow, FitResult, Stopped, fit
+from worker.ml.fit import fit
 from worker.ml.sampling import Labels, Split, fold_writers, refuse_leak
 from worker.ml.search import ask, open_study, settled_trials, suggest
+from worker.ml.trained import EpochRow, FitResult, Stopped
 from worker.solo import SoloJob, run_solo
 
 MAX_STARTS = 3  # a trial that ended as many workers is not begun again

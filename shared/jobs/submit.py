@@ -16,7 +16,7 @@ from shared.errors import InvalidInput
 from shared.manifest import ImageRef, check_manifest
 from shared.queue import SOLO_TASKS, Doorbell, QueueNames, TaskNames
 from shared.registry import default_model, find_model
-from shared.specs import EvaluateSpec, IdentifySpec, TrainSpec, TuneSpec, VerifySpec
+from shared.specs import NETWORKS, EvaluateSpec, IdentifySpec, TrainSpec, TuneSpec, VerifySpec
 from shared.storage import BlobStore, Stored
 from shared.tables import Chunk, Comparison, Job, ReferenceSet, Region, Upload
 from shared.tables.base import public_id
@@ -143,7 +143,10 @@ def _steps(spec: SoloSpec, archive: Archive) -> int:
     """What the job's progress counts, where that is known beforehand."""
     if isinstance(spec, IdentifySpec):
         return len(read_folders(archive.names()).tests)
-    return spec.epochs if isinstance(spec, TrainSpec) else spec.trials if isinstance(spec, TuneSpec) else 0
+    if isinstance(spec, TrainSpec):
+        most = NETWORKS[spec.network].steps
+        return min(spec.epochs, most) if most else spec.epochs
+    return spec.trials if isinstance(spec, TuneSpec) else 0
 
 
 def _model_for(session: Session, spec: VerifySpec | IdentifySpec | EvaluateSpec) -> ModelVersion:

@@ -10,6 +10,7 @@ from numpy.random import Generator
 from worker.ml.letterforms import CAPITALS, CONSONANTS, VOWELS, WORN, form
 from worker.ml.strokes import Component, Floats, trajectory
 
+SCRIBBLED = 0.4  # of all writers sign illegibly
 MAX_HEIGHT = 25.5  # millimetres: 151 pixels at 150 dpi
 
 
@@ -18,13 +19,15 @@ class Hand:
     """How somebody moves: what stays the same whatever they write.
 
     ``overlap`` as in ``strokes.trajectory``; ``spread`` is the standard deviation of a target between two samples, in
-    x-heights; ``tremor`` the amplitude of an unsteady line, in millimetres; ``lift`` how late the pen leaves the paper.
+    x-heights; ``tremor`` the amplitude of an unsteady line, in millimetres; ``lift`` how late the pen leaves the paper;
+    ``looseness`` how differently the whole is laid out from one sample to the next, about 1.
     """
 
     overlap: float
     spread: float
     tremor: float
     lift: float
+    looseness: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,12 +109,33 @@ class _Composer:
             self.small(name, (1.0 - self.decay * (index / letters)) * (0.75 if worn else 1.0))
             vowel = not vowel if self.rng.random() < 0.85 else vowel
 
+    def scribble(self, strokes: int) -> None:
+        """Write ``strokes`` fast strokes up and down that no longer are letters, with a loop now and then."""
+        rng = self.rng
+        low, high = float(rng.uniform(-0.9, 0.2)), float(rng.uniform(1.0, 3.0))
+        step, wander = float(rng.uniform(0.15, 0.9)), float(rng.uniform(0.1, 0.7))
+        shape, loops = float(rng.uniform(5.0, 50.0)), float(rng.choice([0.0, 0.2, 0.6]))
+        heights = np.where(np.arange(strokes + 1) % 2, high, low) + rng.normal(0.0, 0.3, strokes + 1) * (high - low)
+        across = self.x + np.concatenate(([0.0], np.cumsum(rng.normal(step, wander, strokes))))
+        angles = rng.normal(0.0, shape, strokes)
+        looped = rng.random(strokes) < loops
+        angles = np.where(looped, rng.choice([-1.0, 1.0]) * rng.uniform(90.0, 190.0, strokes), angles)
+        points = list(zip(across, heights, np.concatenate(([0.0], angles)), strict=True))
+        if self.open is None:
+            self._add(points)
+        else:
+            self._extend(points)
+        if rng.random() < 0.5 and self.runs and self.open is None:
+            self.open = self.runs.pop()
+        self.x = max(self.x, float(across.max()))
+
     def flourish(self) -> None:
         """Finish with one of the usual paraphs, or with none."""
         rng = self.rng
         end, low = self.x, float(rng.uniform(-1.2, -0.5))
         left, right = float(rng.uniform(-0.3, 0.45)) * end, end * float(rng.uniform(0.85, 1.25))
-        kind = rng.choice(["none", "tail", "under", "zigzag", "return", "ring"], p=[0.28, 0.22, 0.2, 0.11, 0.13, 0.06])
+        kinds = ["none", "tail", "under", "zigzag", "return", "ring", "strike"]
+        kind = rng.choice(kinds, p=[0.24, 0.18, 0.17, 0.1, 0.12, 0.09, 0.1])
         drop = float(rng.uniform(-0.5, 0.6))
         if kind == "tail":
             self._extend([(right + 1.5, rng.uniform(0.2, 2.2), rng.uniform(-25, 70))])
@@ -125,6 +149,10 @@ class _Composer:
         elif kind == "ring":
             top = float(rng.uniform(2.0, 2.9))
             self._extend([(end + 0.9, top, 80), (end * 0.4, top + 0.5, 70), (-0.6, 0.3, 80), (right, low, 100)])
+        elif kind == "strike":  # through the name, once or there and back
+            level, slope = float(rng.uniform(0.1, 0.9)), float(rng.uniform(-0.4, 0.9))
+            back = [(left, level, rng.uniform(-30, 30)), (right, level + slope, rng.uniform(-40, 40))]
+            self._extend([(right, level + slope, rng.uniform(-20, 40)), *back[: int(rng.integers(0, 3))]])
         self._close()
 
     def _extend(self, points: list[tuple[float, float, float]]) -> None:
@@ -156,8 +184,11 @@ class _Composer:
 def _compose(rng: Generator) -> list[_Run]:
     composer = _Composer(rng)
     scale = float(rng.uniform(1.0, 1.75))
+    if rng.random() < SCRIBBLED:
+        _compose_scribble(composer, scale)
+        return composer.runs
     words = int(rng.choice([1, 2, 3], p=[0.35, 0.45, 0.2]))
-    total = int(rng.integers(3, 8)) if words == 1 else int(rng.integers(5, 10))
+    total = int(rng.integers(3, 11)) if words == 1 else int(rng.integers(5, 16))
     for word in range(words):
         initial = words > 1 and word < words - 1 and rng.random() < 0.55
         letters = 0 if initial else max(2, round(total / words * float(rng.uniform(0.7, 1.2))))
@@ -166,6 +197,18 @@ def _compose(rng: Generator) -> list[_Run]:
             composer.x += float(rng.uniform(0.1, 0.9))
     composer.flourish()
     return composer.runs
+
+
+def _compose_scribble(composer: _Composer, scale: float) -> None:
+    """A signature that is a sign more than a name: an initial or two, fast strokes, a paraph."""
+    rng = composer.rng
+    for _ in range(int(rng.choice([0, 1, 2], p=[0.3, 0.5, 0.2]))):
+        composer.capital(scale)
+        composer.x += float(rng.uniform(-0.6, 0.2))
+    composer.scribble(int(rng.integers(3, 14)))
+    if rng.random() < 0.3:
+        composer.scribble(int(rng.integers(2, 7)))
+    composer.flourish()
 
 
 def _timed(runs: list[_Run], matrix: Floats, pace: float, rng: Generator) -> list[Component]:
@@ -191,9 +234,10 @@ def compose_plan(rng: Generator) -> ActionPlan:
     shear = np.array([[1.0, slant], [0.0, 1.0]])
     hand = Hand(
         overlap=float(rng.uniform(0.22, 0.45)),
-        spread=float(rng.uniform(0.025, 0.06)),
+        spread=float(np.exp(rng.uniform(np.log(0.03), np.log(0.11)))),
         tremor=float(rng.choice([0.0, 0.02, 0.05], p=[0.6, 0.25, 0.15])),
         lift=float(rng.uniform(0.2, 2.0)),
+        looseness=float(np.exp(rng.uniform(np.log(0.5), np.log(2.0)))),
     )
     components = _timed(_compose(rng), turn @ shear, float(rng.uniform(0.11, 0.2)), rng)
     drawn = np.vstack([trajectory(part, hand.overlap).points for part in components])

@@ -14,7 +14,6 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -22,58 +21,24 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.errors import TrainingFailed
-from shared.specs import ComparerName, LossName, Preprocessing, TrainSpec
+from shared.specs import ComparerName, Preprocessing, TrainSpec
 from worker.ml.augmentation import augment, augmentation_of
 from worker.ml.average import RunningAverage, copies
 from worker.ml.checkpoint import Checkpoint, Tensors, load_checkpoint, save_checkpoint
+from worker.ml.closedform import fit_ink
 from worker.ml.compare import comparer
 from worker.ml.embedder import Embedder, as_input, best_device
 from worker.ml.losses import PairScorer, loss_name, loss_of
 from worker.ml.networks import build
 from worker.ml.optimisers import Descent, half_precision, repeatable
 from worker.ml.sampling import Labels, Split, WriterBatches
+from worker.ml.trained import EpochRow, FitResult, Stopped
 from worker.ml.validation import Judgement, ValidationPairs, loss_over
 from worker.ml.weighted_l1 import begin_with, give_comparison
 
 _WEIGHTS, _AUGMENTATION = 1, 2  # separate streams of random numbers
 
 Build = Callable[[str, int], nn.Module]  # name of the network, channels
-
-
-@dataclass(frozen=True, slots=True)
-class EpochRow:
-    """One line of the training curve. ``epoch`` counts from 1; the losses are means over the epoch.
-
-    ``validation_eer`` is against skilled forgeries, or against random ones where there are no others.
-    """
-
-    epoch: int
-    loss: float
-    validation_loss: float
-    validation_eer: float
-    learning_rate: float  # at the epoch's end
-    seconds: float
-    images: int  # encoded for training
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class FitResult:
-    """The best weights found, in evaluation mode on the CPU, and what the validation writers say of them."""
-
-    network: nn.Module
-    comparer: ComparerName  # of the network's representations
-    loss: LossName  # that was minimised
-    threshold: float  # accept if distance <= threshold; where FAR = FRR on the validation writers
-    eer: float
-    eers: dict[str, float]  # against each kind of forgery that the validation writers have: skilled, random
-    epochs: int  # run in all, over all attempts
-    best_epoch: int
-    forgeries: str  # "skilled" or "random": what eer and threshold were measured against
-    note: str  # for people; empty if there is nothing to say
-
-
-class Stopped(Exception):
-    """Training was asked to stop. The last checkpoint handed out is where it goes on."""
 
 
 def fit(
@@ -100,8 +65,10 @@ def fit(
     Raises TrainingFailed with code no_genuine_pairs, too_few_writers or loss_not_finite; InvalidInput with code
     checkpoint_damaged; ValueError for initial weights of another network; Stopped when asked to stop.
     """
-    pairs = ValidationPairs.choose(labels, split, recipe.seed)
     _check_training_side(labels, split)
+    if recipe.network == "ink":
+        return fit_ink(images, labels, split, recipe, on_epoch=on_epoch, should_stop=should_stop, initial=initial)
+    pairs = ValidationPairs.choose(labels, split, recipe.seed)
     where = device or best_device()
     with repeatable(where):
         run = _Run(images, labels, split, pairs, recipe, where, initial, build_network)

@@ -29,21 +29,50 @@ class Forger:
 
 
 def write_genuine(plan: ActionPlan, rng: Generator) -> list[Strand]:
-    """One sample by the plan's own writer: targets, times, shape of the strokes and the whole sheet vary a little."""
-    hand = plan.hand
+    """One sample by the plan's own writer: targets, times, spacing, shape of the strokes and the whole sheet vary.
+
+    How much they vary is the writer's own habit (``Hand.looseness``): some sign like a stamp, others never twice alike.
+    """
+    hand, loose = plan.hand, plan.hand.looseness
     frame = _frame(
-        rng.normal(0.0, 0.035), float(np.exp(rng.normal(0.0, 0.05))), float(np.exp(rng.normal(0.0, 0.035))),
-        rng.normal(0.0, np.radians(1.8)),
+        rng.normal(0.0, 0.04 * loose), float(np.exp(rng.normal(0.0, 0.06))),
+        float(np.exp(rng.normal(0.0, 0.045 * loose))), rng.normal(0.0, np.radians(2.0 * loose)),
     )  # fmt: skip
     overlap = float(np.clip(hand.overlap + rng.normal(0.0, 0.03), 0.1, 0.6))
     pace = float(np.exp(rng.normal(0.0, 0.06)))
+    spread = hand.spread * plan.unit * float(np.exp(rng.normal(0.0, 0.2)))
+    spacing = _Spacing(plan, rng)
     strands = []
     for part in plan.components:
-        varied = _vary(part, hand.spread * plan.unit, pace, rng)
+        varied = spacing.apply(_vary(part, spread, pace, rng))
         moved = replace(varied, origin=frame @ varied.origin, targets=varied.targets @ frame.T)
         strand = trajectory(moved, overlap, hand.lift)
         strands.append(_tremble(strand, hand.tremor * rng.uniform(0.5, 1.5), rng))
     return strands
+
+
+class _Spacing:
+    """How the letters of one sample are pushed together and apart along the line, and the line up and down.
+
+    A sum of three slow waves along the signature: neighbours move together, nothing changes places.
+    """
+
+    def __init__(self, plan: ActionPlan, rng: Generator) -> None:
+        everything = np.vstack([part.vertices() for part in plan.components])
+        self._left = float(everything[:, 0].min())
+        self._width = float(np.ptp(everything[:, 0])) + 1e-9
+        orders = np.arange(1, 4)
+        strength = rng.normal(0.0, 1.0, (2, 3)) / orders
+        self._size = strength * plan.hand.looseness * np.array([[0.02 * self._width], [0.09 * plan.unit]])
+        self._phase = rng.uniform(0.0, 2.0 * np.pi, (2, 3))
+        self._orders = np.pi * orders
+
+    def apply(self, part: Component) -> Component:
+        corners = part.vertices()
+        place = (corners[:, 0] - self._left) / self._width  # 0..1 along the signature
+        waves = np.sin(place[:, None, None] * self._orders + self._phase)  # (N + 1, 2, 3)
+        moved = corners + (waves * self._size).sum(2)
+        return replace(part, origin=moved[0], targets=moved[1:])
 
 
 def draw_forger(rng: Generator) -> Forger:

@@ -13,7 +13,7 @@ from shared.tables import Job, StudyEvent
 from shared.tables.base import public_id
 from tests.factories import expire
 from worker.journal import JobJournal
-from worker.ml.fit import Stopped
+from worker.ml.trained import Stopped
 
 
 def claimed(database: Database, owner: str = "worker-1", job: str | None = None) -> tuple[str, JobClaim]:

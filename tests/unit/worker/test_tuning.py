@@ -21,7 +21,7 @@ from tests.factories import expire, reload, training_files, zip_of
 from tests.unit.worker.conftest import send, submissions
 from worker import solo
 from worker.context import Context
-from worker.ml.fit import EpochRow, FitResult, Stopped
+from worker.ml.trained import EpochRow, FitResult, Stopped
 from worker.tuning import MAX_STARTS, tune_job
 
 FILES = training_files(writers=4, genuine=2, forged=1)

@@ -10,6 +10,7 @@ from torch import nn
 from shared.errors import InvalidInput
 from worker.ml.networks.compact import Compact
 from worker.ml.networks.conv4 import Conv4
+from worker.ml.networks.ink import Ink
 from worker.ml.networks.resnets import ResNet
 from worker.ml.networks.seed import Seed
 from worker.ml.networks.signet import Signet
@@ -32,6 +33,7 @@ def build(name: str, channels: int = 1) -> nn.Module:
 
 # The names, input and embedding sizes are shared.specs.NETWORKS'; a test holds the two together.
 _BUILDERS: dict[str, Callable[[int], nn.Module]] = {
+    "ink": Ink,
     "compact": Compact,
     "seed": Seed,
     "signet": Signet,

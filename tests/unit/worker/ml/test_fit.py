@@ -15,9 +15,10 @@ from shared.specs import LossName, OptimiserName, Preprocessing, SimilarityName,
 from worker.ml.checkpoint import ModelMeta, digest, save_model
 from worker.ml.compare import Comparer, comparer
 from worker.ml.embedder import Embedder
-from worker.ml.fit import EpochRow, FitResult, Stopped, fit
+from worker.ml.fit import fit
 from worker.ml.metrics import equal_error_rate, error_rates
 from worker.ml.sampling import Labels, Split
+from worker.ml.trained import EpochRow, FitResult, Stopped
 
 CPU = torch.device("cpu")
 SPLIT = Split(training=tuple(range(6)), validation=(6, 7, 8))

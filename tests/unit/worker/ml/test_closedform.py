@@ -1,0 +1,108 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+
+from shared.specs import TrainSpec, canvas_of
+from worker.ml.checkpoint import ModelMeta, digest, load_model, save_model
+from worker.ml.closedform import fit_ink, ridge_logistic
+from worker.ml.compare import comparer
+from worker.ml.embedder import Embedder
+from worker.ml.fit import fit
+from worker.ml.images import prepare
+from worker.ml.networks.ink import FEATURES, Ink, pair_features
+from worker.ml.sampling import Labels, Split
+from worker.ml.synthesis import generate_writer
+from worker.ml.trained import EpochRow, FitResult, Stopped
+
+CANVAS = canvas_of("ink")
+SPLIT: Split[int] = Split(training=(0, 1, 2, 3), validation=(4, 5))
+
+
+@pytest.fixture(scope="module")
+def data() -> tuple[NDArray[np.uint8], Labels]:
+    signatures = [one for writer in range(6) for one in generate_writer(3, writer, 4, 3)]
+    canvases = np.stack([prepare(one.image, CANVAS) for one in signatures])
+    return canvases, Labels(np.array([one.writer for one in signatures]), np.array([one.forged for one in signatures]))
+
+
+def trained(data: tuple[NDArray[np.uint8], Labels], **changes: object) -> tuple[FitResult, list[EpochRow]]:
+    rows: list[EpochRow] = []
+    recipe = TrainSpec.model_validate({"network": "ink", "epochs": 20} | changes)
+    result = fit(
+        *data, SPLIT, recipe, on_epoch=rows.append, should_stop=lambda: False, on_checkpoint=lambda _: None
+    )  # fmt: skip
+    return result, rows
+
+
+def test_it_learns_in_one_step_to_tell_forgeries_from_genuine_signatures(
+    data: tuple[NDArray[np.uint8], Labels],
+) -> None:
+    result, rows = trained(data)
+    assert [row.epoch for row in rows] == [result.epochs] == [1]
+    assert result.eer < 0.4
+    embedder = Embedder(result.network, CANVAS, compare=comparer(result.comparer, result.network))
+    one, other, forged = 0, 1, 4  # of a training writer
+    near, far, same = embedder.compare(
+        embedder.embed(data[0][:7]), np.array([one, one, one]), np.array([other, forged, one])
+    )
+    assert 0 == same < near < far
+
+
+def test_the_same_data_give_the_same_weights(data: tuple[NDArray[np.uint8], Labels]) -> None:
+    meta = ModelMeta(network="ink", preprocessing=CANVAS, threshold=1.0, comparer="local")
+    files = [save_model(trained(data)[0].network, meta) for _ in range(2)]
+    assert digest(files[0]) == digest(files[1])
+    network, again = load_model(files[0])
+    assert again == meta
+    assert isinstance(network, Ink)
+    assert torch.equal(network.slopes, trained(data)[0].network.state_dict()["slopes"])
+
+
+def test_fine_tuning_stays_near_where_it_began(data: tuple[NDArray[np.uint8], Labels]) -> None:
+    first = trained(data)[0].network.state_dict()
+    recipe = TrainSpec(network="ink")
+    split: Split[int] = Split(training=(0, 1), validation=(4, 5))
+
+    def distance(initial: dict[str, torch.Tensor] | None) -> float:
+        found = fit_ink(
+            *data, split, recipe, on_epoch=lambda _: None, should_stop=lambda: False, initial=initial
+        ).network.state_dict()
+        return float((found["slopes"] - first["slopes"]).norm())
+
+    assert distance(first) < 0.5 * distance(None)
+
+
+def test_it_stops_when_asked(data: tuple[NDArray[np.uint8], Labels]) -> None:
+    with pytest.raises(Stopped):
+        fit_ink(*data, SPLIT, TrainSpec(network="ink"), on_epoch=lambda _: None, should_stop=lambda: True)
+
+
+def test_the_logistic_fit_is_at_its_minimum() -> None:
+    random = np.random.default_rng(5)
+    features = np.abs(random.normal(size=(200, 3)))
+    genuine = features @ [1.0, 0.5, 0.0] + 0.5 * random.normal(size=200) < 1.0
+    weights = np.full(200, 1 / 200)
+    prior = np.array([0.2, 0.0, 0.1, 0.0])
+
+    def cost(values: NDArray[np.float64]) -> float:
+        chance = 1 / (1 + np.exp(features @ values[:-1] - values[-1]))
+        fitted = -np.log(np.where(genuine, chance, 1 - chance)).mean()
+        return float(fitted + 0.01 * np.square(values[:-1] - prior[:-1]).sum() / 2)
+
+    found, loss = ridge_logistic(features, genuine, weights, 0.01, prior)
+    assert loss == pytest.approx(cost(found), abs=1e-4)
+    for step in np.vstack([np.eye(4), -np.eye(4)]) * 0.05:
+        assert cost(found) < cost(found + step)
+
+
+def test_equal_statistics_have_no_features_and_any_difference_has() -> None:
+    rows = np.random.default_rng(2).random((2, Ink().spread.numel())).astype(np.float32)
+    spread = np.ones(rows.shape[1])
+    assert not pair_features(rows, rows, spread).any()
+    features = pair_features(rows[:1], rows[1:], spread)
+    assert features.shape == (1, FEATURES)
+    assert (features > 0).all()
+    assert np.array_equal(features, pair_features(rows[1:], rows[:1], spread))

@@ -1,0 +1,76 @@
+"""``ink``: no layers but statistics of the ink, compared by weights that are learned in seconds."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from shared.errors import InvalidInput
+from worker.ml.compare import Comparer, Floats, Integers, Representations
+from worker.ml.inkstats import BLOCKS, LENGTH, SLICES, ink_statistics
+
+Doubles = NDArray[np.float64]
+
+_SMALL = 40  # numbers; of larger blocks only the distance between two of them counts, not each number
+_SINGLE = np.concatenate([np.arange(LENGTH)[SLICES[name]] for name, size, _ in BLOCKS if size <= _SMALL])
+_BLOCK_SCALE = 6.0  # brings distances between blocks to the size of the other features
+_PAIRS = 4096  # compared at a time: 30 MiB
+FEATURES = len(_SINGLE) + len(BLOCKS)
+
+
+class Ink(nn.Module):
+    """Ink statistics as the representation, and a logistic comparison of two of them.
+
+    The distance is that of Koch et al. (2015, section 3.1), a weighted sum of absolute differences, here of their
+    logarithms and of the distances between whole histograms, with the weights' signs left free: ``slopes`` (F,) times
+    the features of a pair. ``offset`` is the distance at which training takes one hand and a forger's for equally
+    likely. ``spread`` (R,) is the standard deviation of each statistic.
+    """
+
+    def __init__(self, channels: int = 1) -> None:
+        super().__init__()
+        if channels != 1:
+            raise InvalidInput("channels_unfit", "The network ink looks at grey ink: it takes 1 channel.")
+        self.slopes = nn.Parameter(torch.full((FEATURES,), 1 / FEATURES))
+        self.offset = nn.Parameter(torch.tensor(1.0))
+        self.spread: torch.Tensor
+        self.register_buffer("spread", torch.ones(LENGTH))
+
+    @torch.no_grad()
+    def forward(self, canvases: torch.Tensor) -> torch.Tensor:
+        """Statistics (N, R) of canvases (N, 1, H, W). There is nothing in it to learn, and no gradient."""
+        pixels = (canvases[:, 0].float() * 255).round().to(torch.uint8).cpu().numpy()
+        rows = (
+            np.stack([ink_statistics(canvas) for canvas in pixels])
+            if len(pixels)
+            else np.zeros((0, LENGTH), np.float32)
+        )
+        return torch.from_numpy(rows).to(canvases.device)
+
+    def comparer(self) -> Comparer:
+        """The learned distance over rows of arrays, with the weights as they are now; never below 0."""
+        slopes = self.slopes.detach().double().cpu().numpy()
+        spread = self.spread.double().cpu().numpy()
+
+        def compare(rows: Representations, first: Integers, second: Integers) -> Floats:
+            out = np.empty(len(first), np.float32)
+            for start in range(0, len(first), _PAIRS):
+                part = np.s_[start : start + _PAIRS]
+                out[part] = np.maximum(pair_features(rows[first[part]], rows[second[part]], spread) @ slopes, 0)
+            return out
+
+        return compare
+
+
+def pair_features(first: Representations, second: Representations, spread: Doubles) -> Doubles:
+    """Features (P, FEATURES) of pairs of statistics (P, R) and (P, R): 0 where the two are equal.
+
+    ln(1 + 2 |a - b| / spread) of each number of the small blocks, then the Euclidean distance between each block's two
+    sets of numbers (of histograms: their Hellinger distance). The logarithm keeps one odd number from deciding all.
+    """
+    difference = first.astype(np.float64) - second
+    single = np.log1p(2 * np.abs(difference[:, _SINGLE]) / spread[_SINGLE])
+    blocks = [np.linalg.norm(difference[:, SLICES[name]], axis=1) for name, _, _ in BLOCKS]
+    return np.concatenate([single, _BLOCK_SCALE * np.stack(blocks, 1)], axis=1)
