@@ -56,7 +56,7 @@ def test_specs_do_not_change() -> None:
 def test_every_networks_canvas_is_a_canvas() -> None:
     for name, info in NETWORKS.items():
         assert info.name == name
-        assert canvas_of(name) == Preprocessing(height=info.height, width=info.width)
+        assert canvas_of(name) == Preprocessing(height=info.height, width=info.width, scale=info.scale)
         assert canvas_of(name, "photo", 3).shape == (info.height, info.width, 3)
         assert canvas_of(name, "photo").shape == (info.height, info.width)
 
