@@ -43,7 +43,6 @@ class Demo:
     """Folders of one run of the demo."""
 
     home: Path
-    epochs: int
 
     @property
     def training(self) -> Path:
@@ -60,20 +59,19 @@ class Demo:
 
 @click.command()
 @click.option("--home", type=click.Path(file_okay=False, path_type=Path), default=Path("var/demo"), show_default=True)
-@click.option("--epochs", type=click.IntRange(1), default=12, show_default=True, help="Epochs of the training.")
-def demo(home: Path, epochs: int) -> None:
+def demo(home: Path) -> None:
     """Generate signatures, train a model, verify a batch, print the figures; everything is stopped at the end.
 
     HOME is emptied first, if it is of an earlier demo.
     """
     started = time.monotonic()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))  # so that the stack is stopped then too
-    plan = Demo(home.resolve(), epochs)
+    plan = Demo(home.resolve())
     _empty(plan.home)
     make_signatures(plan)
     write_manifest(plan.batch)
     with _Stack(plan.home / "stack") as stack:
-        options = ("--name", "demo", "--epochs", str(epochs), "--generated", "--wait")
+        options = ("--name", "demo", "--network", "ink", "--generated", "--wait")
         stack.run("submit", "train", str(plan.training), *options)
         stack.run("submit", "verify", str(plan.batch), "--model", "demo", "--wait", "--out", str(plan.results))
         seconds = stack.seconds_of_last_job()
