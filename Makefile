@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo run test lint format bench clean lock
+.PHONY: help setup demo run test lint format bench accuracy clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -41,6 +41,9 @@ format: $(STAMP) ## let ruff format the code
 
 bench: $(STAMP) ## measure speed; writes benchmarks/out/
 	$(BIN)/python -m benchmarks
+
+accuracy: $(STAMP) ## error rates on real signatures: CEDAR=DIR ICDAR=DIR; FRESH=1 begins anew
+	$(BIN)/python -m benchmarks.accuracy $(if $(CEDAR),--cedar "$(CEDAR)") $(if $(ICDAR),--icdar "$(ICDAR)") $(if $(FRESH),--fresh)
 
 clean: ## remove what the targets made, but not var/ (your data)
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache benchmarks/out var/demo
