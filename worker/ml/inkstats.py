@@ -12,16 +12,19 @@ Histograms are square roots of shares, so that Euclidean distances between them 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
 Mask = NDArray[np.uint8]
+Kept = TypeVar("Kept")
 
 _PAD = 10  # pixels of paper around the ink, so that no filter looks over the edge
 _WIDTH_EDGES = (0, 1.2, 1.6, 2.1, 2.6, 3.1, 3.7, 4.5, 6, 50)  # half widths, pixels
@@ -34,12 +37,13 @@ _LEGS = (4, 8, 16)  # pixels of contour on either side of a hinge
 _HINGE_BINS = 12
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Ink:
     """One signature cut out of its canvas: ``mask`` (h, w) of 0 and 1, ``grey`` float32 (h, w), 0 on paper."""
 
     mask: Mask
     grey: Floats
+    _kept: dict[tuple[str, float], Any] = field(default_factory=dict)  # what several statistics are made of
 
     @classmethod
     def of(cls, canvas: NDArray[np.uint8]) -> Ink:
@@ -85,7 +89,7 @@ class Ink:
     @cached_property
     def direction(self) -> tuple[Floats, Floats]:
         """Direction in 0..pi and its clearness in 0..1 along the middle of the line, (K,) each: structure tensor."""
-        across, down = _gradient(self.mask, 2.0)
+        across, down = self.gradient(2.0)
         xx, yy, xy = (
             cv2.GaussianBlur(product, (0, 0), 3.0) for product in (across * across, down * down, across * down)
         )
@@ -93,13 +97,52 @@ class Ink:
         clear = np.sqrt((xx - yy) ** 2 + 4 * xy**2) / (xx + yy + 1e-6)
         return np.asarray(angle[self.ridge], np.float32), np.asarray(clear[self.ridge], np.float32)
 
+    def gradient(self, blur: float) -> tuple[Floats, Floats]:
+        """Derivatives across and down of the mask, blurred by ``blur`` pixels (standard deviation): (h, w) each."""
 
-def _gradient(mask: Mask, blur: float) -> tuple[Floats, Floats]:
-    soft = cv2.GaussianBlur(np.asarray(mask, np.float32) * 255, (0, 0), blur)
-    return (
-        np.asarray(cv2.Sobel(soft, cv2.CV_32F, 1, 0), np.float32),
-        np.asarray(cv2.Sobel(soft, cv2.CV_32F, 0, 1), np.float32),
-    )
+        def make() -> tuple[Floats, Floats]:
+            soft = cv2.GaussianBlur(np.asarray(self.mask, np.float32) * 255, (0, 0), blur)
+            sides = (cv2.Sobel(soft, cv2.CV_32F, 1, 0), cv2.Sobel(soft, cv2.CV_32F, 0, 1))
+            return np.asarray(sides[0], np.float32), np.asarray(sides[1], np.float32)
+
+        return self._once("gradient", blur, make)
+
+    def hinges(self, leg: int) -> tuple[Doubles, Doubles]:
+        """Directions of the two legs of ``leg`` pixels at each contour pixel, radians: (C,) each."""
+
+        def make() -> tuple[Doubles, Doubles]:
+            ahead, behind = [np.zeros(0)], [np.zeros(0)]
+            for path in self._outlines:
+                if len(path) >= max(12, 2 * leg + 1):
+                    for legs, step in ((ahead, -leg), (behind, leg)):
+                        way = np.roll(path, step, 0) - path
+                        legs.append(np.arctan2(way[:, 1], way[:, 0]))
+            return np.concatenate(ahead), np.concatenate(behind)
+
+        return self._once("hinges", leg, make)
+
+    def patterns(self, radius: int) -> NDArray[np.int64]:
+        """Which of the eight pixels at ``radius`` are ink, as a code of 8 bits, at each pixel of ink."""
+
+        def make() -> NDArray[np.int64]:
+            rows, columns = np.nonzero(self.mask)  # at least _PAD from every side, so that no index leaves the mask
+            code = np.zeros(len(rows), np.int64)
+            for bit, (down, across) in enumerate(_NEIGHBOURS):
+                code |= self.mask[rows + down * radius, columns + across * radius].astype(np.int64) << bit
+            return code
+
+        return self._once("patterns", radius, make)
+
+    @cached_property
+    def _outlines(self) -> list[Doubles]:
+        outlines, _ = cv2.findContours(self.mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
+        return [outline[:, 0].astype(np.float64) for outline in outlines]  # (C, 2) each
+
+    def _once(self, name: str, size: float, make: Callable[[], Kept]) -> Kept:
+        if (name, size) not in self._kept:
+            self._kept[name, size] = make()
+        kept: Kept = self._kept[name, size]
+        return kept
 
 
 def _shares(counts: ArrayLike) -> Floats:
@@ -135,9 +178,12 @@ def _widths(ink: Ink) -> Floats:
 
 def _orientations(blur: float) -> Callable[[Ink], Floats]:
     def orientations(ink: Ink) -> Floats:
-        across, down = _gradient(ink.mask, blur)
-        angle = np.mod(np.arctan2(down, across), np.pi)
-        return _shares(np.histogram(angle, 16, (0, np.pi), weights=np.hypot(across, down))[0])
+        across, down = ink.gradient(blur)
+        strength = np.hypot(across, down)
+        seen = strength > 0
+        angle = np.mod(np.arctan2(down[seen], across[seen]), np.pi)
+        sector = np.minimum(angle * (16 / np.pi), 15).astype(np.int64)
+        return _shares(np.bincount(sector, strength[seen], 16))
 
     return orientations
 
@@ -145,7 +191,7 @@ def _orientations(blur: float) -> Callable[[Ink], Floats]:
 def _oriented_grid(ink: Ink) -> Floats:
     """Orientations in 4 x 8 cells of the bounding box: the coarse layout."""
     height, width = ink.size
-    across, down = _gradient(ink.mask, 2.0)
+    across, down = ink.gradient(2.0)
     strength = np.hypot(across, down)
     rows, columns = np.nonzero(strength > 0.05 * strength.max())
     angle = np.mod(np.arctan2(down, across), np.pi)[rows, columns]
@@ -159,22 +205,9 @@ def _oriented_grid(ink: Ink) -> Floats:
     return _shares(cells)
 
 
-def _hinges(ink: Ink, leg: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Directions of the two legs at each contour pixel, radians: (C,) each."""
-    outlines, _ = cv2.findContours(ink.mask, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
-    ahead, behind = [np.zeros(0)], [np.zeros(0)]
-    for outline in outlines:
-        path = outline[:, 0].astype(np.float64)  # (C, 2)
-        if len(path) >= max(12, 2 * leg + 1):
-            for legs, step in ((ahead, -leg), (behind, leg)):
-                way = np.roll(path, step, 0) - path
-                legs.append(np.arctan2(way[:, 1], way[:, 0]))
-    return np.concatenate(ahead), np.concatenate(behind)
-
-
 def _hinge(leg: int) -> Callable[[Ink], Floats]:
     def hinge(ink: Ink) -> Floats:
-        first, second = ((one + np.pi) / (2 * np.pi) * _HINGE_BINS for one in _hinges(ink, leg))
+        first, second = ((one + np.pi) / (2 * np.pi) * _HINGE_BINS for one in ink.hinges(leg))
         codes = first.astype(int) % _HINGE_BINS * _HINGE_BINS + second.astype(int) % _HINGE_BINS
         return _shares(np.bincount(codes, minlength=_HINGE_BINS**2))
 
@@ -183,7 +216,7 @@ def _hinge(leg: int) -> Callable[[Ink], Floats]:
 
 def _turning(leg: int) -> Callable[[Ink], Floats]:
     def turning(ink: Ink) -> Floats:
-        first, second = _hinges(ink, leg)
+        first, second = ink.hinges(leg)
         turn = np.angle(np.exp(1j * (first - second - np.pi)))
         moments = [2 * np.abs(turn).mean(), turn.std()] if len(turn) else [0.0, 0.0]
         return np.concatenate([_histogram(turn, np.linspace(-np.pi, np.pi, 17)), np.array(moments, np.float32)])
@@ -191,24 +224,16 @@ def _turning(leg: int) -> Callable[[Ink], Floats]:
     return turning
 
 
-def _patterns(ink: Ink, radius: int) -> NDArray[np.int64]:
-    """Which of the eight pixels at ``radius`` are ink, as a code of 8 bits, at each pixel of ink."""
-    code = np.zeros(ink.mask.shape, np.int64)
-    for bit, (down, across) in enumerate(_NEIGHBOURS):
-        code |= np.roll(ink.mask, (-down * radius, -across * radius), (0, 1)).astype(np.int64) << bit
-    return code[ink.inside]
-
-
 def _pattern_kinds(radius: int) -> Callable[[Ink], Floats]:
     def kinds(ink: Ink) -> Floats:
-        code = _patterns(ink, radius)
+        code = ink.patterns(radius)
         return _shares(np.bincount(_ONES[code] * 3 + np.minimum(_TURNS[code], 2), minlength=27))
 
     return kinds
 
 
 def _pattern_codes(radius: int) -> Callable[[Ink], Floats]:
-    return lambda ink: _shares(np.bincount(_patterns(ink, radius), minlength=256))
+    return lambda ink: _shares(np.bincount(ink.patterns(radius), minlength=256))
 
 
 def _runs(mask: Mask, edges: tuple[int, ...]) -> Floats:
