@@ -95,8 +95,14 @@ def _aims(document: Document, key: str, aims: Mapping[str, tuple[float | None, .
             for kind, aim in (("skilled", goal[place]), ("random", goal[2])):
                 own = found[key][kind]
                 cells += [_aim(aim, own["eer"]), _with_interval(own), _with_interval(own["pooled"])]
-            lines.append(cells)
-    return _table(heading, lines)
+            lines.append([*cells, _against_floor(found)] if key == "pair" else cells)
+    return _table([*heading, "AUC: model, floor"] if key == "pair" else heading, lines)
+
+
+def _against_floor(found: Document) -> str:
+    """The model's AUC against skilled forgeries beside the best that one statistic alone reaches on the same pairs."""
+    best, auc = max(((name, one["auc"]) for name, one in found["floor"].items()), key=lambda one: abs(one[1] - 0.5))
+    return f"{_number(found['floor_model_auc'])}, {_number(auc)} ({best.replace('_', ' ')})"
 
 
 def _mean_distance(document: Document) -> str:
@@ -210,7 +216,9 @@ def _key_to_aims() -> str:
         "An aim is met (✓) where the mean over the folds is below it. Found: each fold's EER by its own model and "
         "threshold, mean over the folds, interval by Student's t over the folds; from one set to the other there is "
         "one run, and the interval is by bootstrap over its writers. Pooled: the likelihood ratios of all folds in one "
-        "heap under one threshold, interval by bootstrap over all writers."
+        "heap under one threshold, interval by bootstrap over all writers. Floor: what the best single statistic of the "
+        "pixels reaches on these very pairs without any model. Where it is high, as in grey-ink, pen and scanner can "
+        "explain a part of the result, and binary-ink is the honest figure."
     )
 
 
