@@ -216,9 +216,9 @@ def _key_to_aims() -> str:
         "An aim is met (✓) where the mean over the folds is below it. Found: each fold's EER by its own model and "
         "threshold, mean over the folds, interval by Student's t over the folds; from one set to the other there is "
         "one run, and the interval is by bootstrap over its writers. Pooled: the likelihood ratios of all folds in one "
-        "heap under one threshold, interval by bootstrap over all writers. Floor: what the best single statistic of the "
-        "pixels reaches on these very pairs without any model. Where it is high, as in grey-ink, pen and scanner can "
-        "explain a part of the result, and binary-ink is the honest figure."
+        "heap under one threshold, interval by bootstrap over all writers. Floor: what the best single statistic of "
+        "the pixels reaches on these very pairs without any model. Where it is high, as in grey-ink, pen and scanner "
+        "can explain a part of the result, and binary-ink is the honest figure."
     )
 
 
