@@ -148,7 +148,7 @@ def test_a_training_is_queued_with_what_was_set(
         ("epochs", "1.5", "Epochs must be a whole number."),
         ("margin", "0", "Margin must be more than 0."),
         ("learning_rate", "nan", "Learning rate must be"),
-        ("network", "huge", "Network must be &#39;compact&#39;, &#39;seed&#39;, "),
+        ("network", "huge", "Network must be &#39;ink&#39;, &#39;compact&#39;, "),
         ("loss", "pair-cross-entropy", "Loss: the network compact takes any but pair-cross-entropy, or auto."),
         ("batch_writers", "0", "Batch writers must be at least 1."),
         ("augmentation", "wild", "Augmentation must be &#39;none&#39;, &#39;light&#39; or &#39;strong&#39;."),
