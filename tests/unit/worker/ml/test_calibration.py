@@ -93,7 +93,7 @@ def test_a_feature_of_the_wrong_sign_is_left_out() -> None:
     slopes, offset = fit_falling(both, genuine, np.ones(400))
     assert slopes[1] == 0.0
     alone = fit_logistic(features, genuine, np.ones(400))
-    assert (slopes[0], offset) == (pytest.approx(alone[0][0]), pytest.approx(alone[1]))
+    assert [slopes[0], offset] == pytest.approx([alone[0][0], alone[1]])
     wrong, base = fit_falling(-features, genuine, np.ones(400))
     assert (wrong.tolist(), base) == ([0.0], 0.0)
 
