@@ -268,6 +268,6 @@ def stack(short_tmp: Path, tiny_model: ModelFile, tiny_seed_model: ModelFile) ->
     """``countersign up`` with short leases and sweeps, on SQLite; models ``tiny`` (the default) and ``tiny-seed``."""
     stack = Stack(short_tmp / "stack", {})
     with stack:
-        stack.add_model(replace(tiny_model, name="tiny"))
+        stack.add_model(replace(tiny_model, name="tiny"), make_default=True)
         stack.add_model(replace(tiny_seed_model, name="tiny-seed"))
         yield stack

@@ -209,10 +209,10 @@ class Stack:
     def store(self) -> FolderStore:
         return FolderStore(self.home / "blobs")
 
-    def add_model(self, file: ModelFile) -> ModelVersion:
+    def add_model(self, file: ModelFile, make_default: bool = False) -> ModelVersion:
         database = self.database()
         try:
-            return register_model(database, self.store(), file)
+            return register_model(database, self.store(), file, make_default)
         finally:
             database.close()
 

@@ -17,7 +17,7 @@ def postgresql_stack(
     short_tmp: Path, session_postgresql: Callable[[str], str], tiny_model: ModelFile
 ) -> Iterator[Stack]:
     with Stack(short_tmp / "pg-stack", {"DATABASE_URL": session_postgresql("template0")}) as stack:
-        stack.add_model(replace(tiny_model, name="tiny"))
+        stack.add_model(replace(tiny_model, name="tiny"), make_default=True)
         yield stack
 
 

@@ -74,7 +74,7 @@ def full_stack(short_tmp: Path, tiny_model: ModelFile) -> Iterator[Stack]:
     stack = Stack(short_tmp / "full", {})
     stack.largest_file = 24 * 2**20
     with stack:
-        stack.add_model(tiny_model)
+        stack.add_model(tiny_model, make_default=True)
         yield stack
 
 
@@ -96,7 +96,7 @@ def test_the_stack_ends_in_order_and_starts_again(short_tmp: Path, tiny_model: M
     write_files(tmp_path, {"q.png": png(1), "r.png": png(2)})
     with Stack(home, {}) as stack:
         first_password, key = stack.first_password, stack.api_key
-        stack.add_model(tiny_model)
+        stack.add_model(tiny_model, make_default=True)
         other = subprocess.run(
             [COMMAND, "up", "--home", str(home), "--port", "0"], capture_output=True, text=True, timeout=60, check=False
         )

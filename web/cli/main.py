@@ -80,12 +80,16 @@ def up(home: Path | None, host: str, port: int) -> None:
 
 @main.command()
 def migrate() -> None:
-    """Bring the database up to date; the first time, make the administrator and print the credentials."""
+    """Bring the database up to date, with the model in the box; the first time, also make the administrator."""
+    from shared.boxed import register_boxed
     from shared.db import Database
+    from shared.storage import open_store
     from web.auth import create_first_person  # the server's packages, as above
 
-    database = Database(load_settings().database_url)
+    settings = load_settings()
+    database = Database(settings.database_url)
     database.migrate()
+    register_boxed(database, open_store(settings.storage_url))
     output.show_credentials(create_first_person(database))
 
 

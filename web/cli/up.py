@@ -26,8 +26,10 @@ import click
 import httpx
 import sqlalchemy as sa
 
+from shared.boxed import register_boxed
 from shared.config import Settings, configure_logging, load_settings
 from shared.db import Database
+from shared.storage import open_store
 from shared.tables import Person
 from web.auth import FirstCredentials, create_first_person, create_key
 from web.cli import output
@@ -169,6 +171,7 @@ class _Stack:
     def run(self, stopped: Callable[[], bool]) -> int:
         database = Database(self._settings.database_url)
         database.migrate()
+        register_boxed(database, open_store(self._settings.storage_url))
         first = create_first_person(database)
         _keep_credentials(self._home, self._url, database, first)
         database.close()

@@ -57,21 +57,35 @@ def fit_ink(
     The arguments and errors are those of :func:`worker.ml.fit.fit`; a training that was stopped begins anew.
     """
     started = time.perf_counter()
+    ValidationPairs.choose(labels, split, recipe.seed)  # what is missing is told before the long part, not after
+    rows = _statistics(images, should_stop)
+    result, loss = fit_statistics(rows, labels, split, recipe, initial)
+    seconds = time.perf_counter() - started
+    on_epoch(EpochRow(1, loss, loss, result.eer, 0.0, seconds, len(images)))
+    return result
+
+
+def fit_statistics(
+    rows: NDArray[np.float32],
+    labels: Labels,
+    split: Split[int],
+    recipe: TrainSpec,
+    initial: Tensors | None = None,
+    ridge: float = RIDGE,
+) -> tuple[FitResult, float]:
+    """:func:`fit_ink` from the images' statistics (N, R) on, which depend on nothing learned; and the loss."""
     chosen = ValidationPairs.choose(labels, split, recipe.seed)
     network = Ink()
     if initial is not None:
         network.load_state_dict(initial)
-    rows = _statistics(network, images, should_stop)
-    if initial is None:
+    else:
         inside = np.isin(labels.writer, split.training)
         network.spread.copy_(torch.from_numpy(rows[inside].std(0) + _LEAST_SPREAD))
     pairs = _training_pairs(rows, labels, split, recipe, network.spread.double().numpy())
     prior = _slopes_of(network) if initial is not None else np.zeros(pairs.features.shape[1] + 1)
-    found, loss = ridge_logistic(pairs.features, pairs.genuine, pairs.weights, RIDGE, prior)
+    found, loss = ridge_logistic(pairs.features, pairs.genuine, pairs.weights, ridge, prior)
     judgement = chosen.judge(rows[chosen.rows], _set(network, found).comparer())
-    seconds = time.perf_counter() - started
-    on_epoch(EpochRow(1, loss, loss, judgement.eer, 0.0, seconds, len(images)))
-    return FitResult(
+    result = FitResult(
         network=network.eval(),
         comparer="local",
         loss="pair-cross-entropy",
@@ -83,11 +97,12 @@ def fit_ink(
         forgeries=chosen.forgeries,
         note=chosen.note,
     )
+    return result, loss
 
 
-def _statistics(network: Ink, images: NDArray[np.uint8], should_stop: Callable[[], bool]) -> NDArray[np.float32]:
+def _statistics(images: NDArray[np.uint8], should_stop: Callable[[], bool]) -> NDArray[np.float32]:
     canvas = Preprocessing(height=images.shape[1], width=images.shape[2])
-    embedder = Embedder(network, canvas, torch.device("cpu"))
+    embedder = Embedder(Ink(), canvas, torch.device("cpu"))
     parts = []
     for start in range(0, len(images), _ENCODED):
         if should_stop():

@@ -138,8 +138,8 @@ def test_migrating_makes_the_folder(tmp_path: Path) -> None:
     assert (tmp_path / "new" / "home" / "countersign.db").exists()
 
 
-def test_two_hosts_may_migrate_at_once(new_postgresql: Callable[[str], str]) -> None:
-    environment = os.environ | {"DATABASE_URL": new_postgresql("template0")}
+def test_two_hosts_may_migrate_at_once(new_postgresql: Callable[[str], str], tmp_path: Path) -> None:
+    environment = os.environ | {"DATABASE_URL": new_postgresql("template0"), "COUNTERSIGN_HOME": str(tmp_path)}
     both = [
         subprocess.Popen(
             [COMMAND, "migrate"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True

@@ -17,8 +17,8 @@ from worker.ml.inkstats import BLOCKS, LENGTH, SLICES, ink_statistics
 
 Doubles = NDArray[np.float64]
 
-_SMALL = 40  # numbers; of larger blocks only the distance between two of them counts, not each number
-_SINGLE = np.concatenate([np.arange(LENGTH)[SLICES[name]] for name, size, _ in BLOCKS if size <= _SMALL])
+SMALL = 40  # numbers; of larger blocks only the distance between two of them counts, not each number
+_SINGLE = np.concatenate([np.arange(LENGTH)[SLICES[name]] for name, size, _ in BLOCKS if size <= SMALL])
 _BLOCK_SCALE = 6.0  # brings distances between blocks to the size of the other features
 _PAIRS = 4096  # compared at a time: 30 MiB
 _MOST_REMEMBERED = 4096  # 33 MiB

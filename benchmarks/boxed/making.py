@@ -1,0 +1,218 @@
+"""Making the model: generated writers to canvases, canvases to a network, a network to the file that ships."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from functools import partial
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from shared.calibration import Calibration
+from shared.specs import NETWORKS, Preprocessing, TrainSpec
+from worker.digests import summary_of
+from worker.ml.calibrate import calibrate_model
+from worker.ml.checkpoint import ModelMeta, Tensors, save_model
+from worker.ml.closedform import fit_statistics
+from worker.ml.compare import Representations, comparer
+from worker.ml.images import binarise, pixel_digest, prepare
+from worker.ml.inkstats import BLOCKS, ink_statistics
+from worker.ml.networks.ink import FEATURES, SMALL, Ink
+from worker.ml.sampling import Labels, Split
+from worker.ml.synthesis import generate_writer
+from worker.ml.trained import FitResult
+
+Tell = Callable[[str], None]
+
+# Blocks that say how dark the ink runs: the generator draws a pen for each image, people keep theirs.
+GREY_BLOCKS = (
+    "strength", "ink_levels", "ridge_levels", "relative_ink", "grain", "ink_by_width", "ink_by_direction", "slow_ink",
+    "rim",
+)  # fmt: skip
+PRIOR_SUM, PRIOR_OFFSET = 8.0, 4.3  # what a single weight for all features comes to on generated pairs
+RIDGE = 2.0  # towards that single weight; see benchmarks/NOTES.md
+LEAST_SPREAD = 1e-3
+RECIPE = TrainSpec(name="boxed", network="ink", generated=True, target_far=0.1, target_frr=0.05)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many writers play which part, and how many signatures of each are generated, from which seed."""
+
+    seed: int = 20261123
+    training: int = 300
+    selection: int = 40
+    calibration: int = 60
+    spread: int = 60  # of the training writers: their grey images say how much each statistic varies
+    genuine: int = 6
+    forged: int = 6
+    calibration_genuine: int = 16  # reference sets of 12, and some to question
+    calibration_forged: int = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Generated:
+    """Statistics (N, R) of the signatures of generated writers, and whose they are; ``digest`` names the images."""
+
+    rows: Representations
+    labels: Labels
+    digest: str
+
+
+def make(plan: Plan, recipe: TrainSpec = RECIPE, processes: int = 1, tell: Tell = lambda _: None) -> bytes:
+    """The model file. The same plan and recipe give the same bytes on one machine, with any number of processes."""
+    writers = range(plan.training + plan.selection)
+    counts = plan.genuine, plan.forged
+    tell(f"generating {len(writers)} writers to learn from")
+    known = generate(plan.seed, writers, counts, recipe.preprocessing, processes, binary=True)
+    grey = generate(plan.seed, range(plan.spread), counts, recipe.preprocessing, processes)
+    tell("fitting")
+    split = Split(tuple(writers[: plan.training]), tuple(writers[plan.training :]))
+    result, _ = fit_statistics(known.rows, known.labels, split, recipe, _beginning(grey), RIDGE)
+    with torch.no_grad():
+        _slopes_of(result.network)[torch.from_numpy(_is_grey())] = 0.0
+    tell(f"calibrating with {plan.calibration} writers; EERs of the selection writers {result.eers}")
+    calibration, digest = _calibrated(plan, recipe, result, processes)
+    meta = ModelMeta(
+        network=recipe.network,
+        preprocessing=recipe.preprocessing,
+        threshold=result.threshold,
+        comparer=result.comparer,
+        training=_summary(plan, recipe, result, (known.digest, digest)),
+        calibration=calibration,
+    )
+    return save_model(result.network, meta)
+
+
+def generate(
+    seed: int,
+    writers: range,
+    counts: tuple[int, int],
+    preprocessing: Preprocessing,
+    processes: int = 1,
+    *,
+    binary: bool = False,
+) -> Generated:
+    """Signatures of ``writers``, in order: ``counts`` genuine and forged of each; binarised if ``binary``."""
+    work = partial(_one_writer, seed, counts, preprocessing, binary)
+    if processes > 1:
+        with ProcessPoolExecutor(processes, mp_context=get_context("forkserver")) as pool:  # torch's threads run here
+            parts = list(pool.map(work, writers, chunksize=4))
+    else:
+        parts = [work(writer) for writer in writers]
+    each = np.arange(sum(counts)) >= counts[0]
+    return Generated(
+        np.concatenate([rows for rows, _ in parts]),
+        Labels(np.repeat(np.array(writers, np.int64), sum(counts)), np.tile(each, len(writers))),
+        f"sha256:{hashlib.sha256(b''.join(digest for _, digest in parts)).hexdigest()}",
+    )
+
+
+def _one_writer(
+    seed: int, counts: tuple[int, int], preprocessing: Preprocessing, binary: bool, writer: int
+) -> tuple[Representations, bytes]:
+    cv2.setNumThreads(1)
+    hasher = hashlib.sha256()
+    rows = []
+    for signature in generate_writer(seed, writer, *counts):
+        pixels = signature.image
+        hasher.update(pixel_digest(pixels).encode())
+        rows.append(ink_statistics(prepare(binarise(pixels) if binary else pixels, preprocessing)))
+    return np.stack(rows), hasher.digest()
+
+
+def _beginning(grey: Generated) -> Tensors:
+    """One weight for all that is not grey ink, and the spread of the statistics over grey images.
+
+    From binarised images alone the statistics of grey ink have no spread, and a later training on grey ones would
+    read any difference in them as enormous.
+    """
+    network = Ink()
+    slopes = np.where(_is_grey(), 0.0, PRIOR_SUM / FEATURES)
+    with torch.no_grad():
+        network.slopes.copy_(torch.from_numpy(slopes))
+        network.offset.fill_(PRIOR_OFFSET)
+        network.spread.copy_(torch.from_numpy(grey.rows.std(0) + LEAST_SPREAD))
+    return network.state_dict()
+
+
+def _is_grey() -> NDArray[np.bool_]:
+    """Which features of a pair (FEATURES,) are of grey ink: numbers of the small blocks, then all blocks."""
+    single = [name in GREY_BLOCKS for name, size, _ in BLOCKS if size <= SMALL for _ in range(size)]
+    return np.array(single + [name in GREY_BLOCKS for name, _, _ in BLOCKS])
+
+
+def _slopes_of(network: nn.Module) -> torch.Tensor:
+    return dict(network.named_parameters())["slopes"]
+
+
+def _calibrated(plan: Plan, recipe: TrainSpec, result: FitResult, processes: int) -> tuple[Calibration, str]:
+    """The calibration, on grey images of further writers, as people send them; and the digest of these images."""
+    first = plan.training + plan.selection
+    counts = plan.calibration_genuine, plan.calibration_forged
+    kept = generate(plan.seed, range(first, first + plan.calibration), counts, recipe.preprocessing, processes)
+    calibration = calibrate_model(
+        kept.rows,
+        [str(writer) for writer in kept.labels.writer],
+        kept.labels.forged,
+        comparer(result.comparer, result.network),
+        target_far=recipe.target_far,
+        target_frr=recipe.target_frr,
+        data=kept.digest,
+        generated=True,
+        method=recipe.calibration_method,
+        seed=recipe.seed,
+    )
+    return calibration, kept.digest
+
+
+def _summary(plan: Plan, recipe: TrainSpec, result: FitResult, digests: tuple[str, str]) -> dict[str, Any]:
+    """The same parts as ``worker.training`` writes, for the same pages and cards."""
+    trained = plan.training + plan.selection
+    info = NETWORKS[recipe.network]
+    note = "Made of generated signatures only: these error rates say little about people's signatures."
+    return {
+        "recipe": recipe.model_dump(mode="json"),
+        "loss": result.loss,
+        "from": None,
+        "data": {
+            "layout": "generated",
+            "writers": trained + plan.calibration,
+            "genuine": trained * plan.genuine + plan.calibration * plan.calibration_genuine,
+            "forged": trained * plan.forged + plan.calibration * plan.calibration_forged,
+            "digest": digests[0],
+            "calibration_digest": digests[1],
+            "generator": asdict(plan),
+            "ridge": RIDGE,
+        },
+        "validation": {"eer": result.eer, "eers": result.eers, "forgeries": result.forgeries, "note": note},
+        "calibration_note": "",
+        "images_seen": summary_of(b""),  # of people's signatures: none, so no evaluation can hold one of them
+        "network": {
+            "parameters": sum(parameter.numel() for parameter in result.network.parameters()),
+            "embedding": info.representation,
+            "pretrained": None,
+        },
+        "preprocessing": recipe.preprocessing.model_dump(mode="json"),
+        "library": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "numpy", "opencv-python-headless", "countersign")},
+    }
+
+
+def write(content: bytes, path: Path) -> str:
+    """Write the file whole or not at all; returns its digest."""
+    written = path.with_suffix(".new")
+    written.write_bytes(content)
+    written.replace(path)
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
