@@ -10,6 +10,7 @@ from typing import Any
 
 from flask import url_for
 
+from shared.calibration import calibration_of
 from shared.jobs.queries import Answer
 from shared.tables import Epoch, Job, JobState, ModelVersion, Region
 
@@ -70,6 +71,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "phase": job.phase,
         "attempt": job.attempt,
         "model": job.model.label if job.model else None,
+        "calibrated_on": _calibrated_on(job),
         "counts": {name: getattr(job, name) for name in ("accept", "review", "reject", "unscorable")},
         "error": _error_json(job),
         "report": job.report,
@@ -80,6 +82,12 @@ def job_json(job: Job) -> dict[str, Any]:
         "submitted_by": job.person.name if job.person else None,
         "links": links,
     }
+
+
+def _calibrated_on(job: Job) -> str | None:
+    """What the answers' model was calibrated on, where that was not people's signatures."""
+    calibration = calibration_of(job.model.summary) if job.kind == "verify" and job.model else None
+    return calibration.origin if calibration else None
 
 
 def _error_json(job: Job) -> dict[str, Any] | None:

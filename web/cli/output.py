@@ -36,8 +36,8 @@ def show_job(job: Document, as_json: bool) -> None:
     console.print(
         f"{job['id']}  [{style}]{job['state']}[/{style}]  {job['done']:,} of {job['total']:,}  {job['phase']}"
     )
-    if job["kind"] == "verify" and job["done"]:
-        console.print("  " + ", ".join(f"{name} {count:,}" for name, count in job["counts"].items() if count))
+    if job["kind"] == "verify":
+        _show_verification(job, console)
     if job["kind"] == "train" and job["report"].get("layout"):
         text = "{layout} layout: {writers:,} writers, {genuine:,} genuine, {forged:,} forged, {skipped:,} skipped"
         console.print("  " + text.format(**job["report"]))
@@ -53,6 +53,14 @@ def show_job(job: Document, as_json: bool) -> None:
         show_tuning(job["report"], console)
     if job["error"]:
         console.print(f"  {job['error']['message']} [{job['error']['code']}]", style="red", markup=False)
+
+
+def _show_verification(job: Document, console: Console) -> None:
+    if job["done"]:
+        console.print("  " + ", ".join(f"{name} {count:,}" for name, count in job["counts"].items() if count))
+    if job["calibrated_on"]:
+        text = f"The model was calibrated on {job['calibrated_on']}: ratios and verdicts may be off for your documents."
+        console.print(f"  {text}", style="yellow", soft_wrap=True)
 
 
 def watch(looks: Iterator[Document], quiet: bool) -> Document:

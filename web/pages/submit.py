@@ -8,6 +8,7 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from shared import registry
+from shared.calibration import calibration_of
 from shared.errors import CountersignError
 from shared.specs import NETWORKS, TrainSpec
 from web import auth
@@ -75,11 +76,14 @@ def _verify_form(errors: list[FormFault]) -> str:
     with services().database.read() as session:
         models = registry.list_models(session)
     wanted = request.values.get("model", "")
-    chosen = wanted or next((model.label for model, is_default in models if is_default), "")
+    default = next((model for model, is_default in models if is_default), None)
+    chosen = wanted or (default.label if default else "")
+    calibration = calibration_of(next((model.summary for model, _ in models if model.label == chosen), None))
     return render_template(
         "verify.html",
         models=models,
         chosen=chosen,
+        calibrated_on=calibration.origin if calibration else None,
         way=_way(),
         label=request.form.get("label", ""),
         errors=errors,

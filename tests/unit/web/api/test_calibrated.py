@@ -28,11 +28,13 @@ def test_an_answer_carries_its_ratio_and_the_rule_that_judged_it(caller: Caller,
     (answer,) = caller.get(scored(database, generated=False)).get_json()["results"]
     assert (answer["llr"], answer["scale"], answer["accept_from"], answer["reject_below"]) == (1.25, "llr", 0.5, -0.5)
     assert (answer["forgeries"], answer["calibrated_on"], answer["distance"]) == ("random", None, 0.5)
+    assert caller.get("/jobs").get_json()["jobs"][0]["calibrated_on"] is None
 
 
 def test_answers_say_that_the_calibration_was_on_generated_signatures(caller: Caller, database: Database) -> None:
     address = scored(database, generated=True)
     assert caller.get(address).get_json()["results"][0]["calibrated_on"] == "generated signatures"
+    assert caller.get(address.removesuffix("/results")).get_json()["calibrated_on"] == "generated signatures"
     (row,) = csv.DictReader(io.StringIO(caller.get(f"{address}?format=csv").text))
     assert list(row)[-7:] == ["line", "llr", "scale", "accept_from", "reject_below", "forgeries", "calibrated_on"]
     assert list(row.values())[-6:] == ["1.25", "llr", "0.5", "-0.5", "random", "generated signatures"]

@@ -78,6 +78,16 @@ def test_the_table_of_results_shows_ratios_and_says_where_they_come_from(
     assert "\u22120.50 to +0.50" in text
 
 
+def test_the_form_says_what_the_model_was_calibrated_on(browser: Browser, sqlite_database: Database) -> None:
+    unbacked_model(sqlite_database, "boxed", summary=summary_of(generated=True))
+    unbacked_model(sqlite_database, "own", summary=summary_of())
+    text = browser.text("/verify")
+    assert WARNING in text
+    assert "boxed@1 (default): EER 10.0\u00a0%, calibrated on generated signatures" in text
+    assert "own@1: EER 10.0\u00a0%, calibrated<" in text
+    assert WARNING not in browser.text("/verify?model=own@1")
+
+
 def test_the_page_of_a_model_shows_its_calibration(browser: Browser, sqlite_database: Database) -> None:
     unbacked_model(sqlite_database, summary=summary_of(generated=True))
     text = browser.text("/models/paper@1")
