@@ -65,7 +65,7 @@ def test_how_dark_the_ink_runs_makes_no_difference(made: bytes, which: str) -> N
     assert pair_features(rows[:1], rows[1:], network.spread.double().numpy()).any()
     ends = np.array([0]), np.array([1])
     assert network.comparer()(rows, *ends) == 0.0
-    rows[1, SLICES["widths"]] = 1.0
+    rows[1, SLICES["oriented_grid"]] = 1.0
     assert network.comparer()(rows, *ends) != 0.0
 
 
