@@ -7,11 +7,12 @@ from numpy.typing import NDArray
 
 from shared.specs import TrainSpec, canvas_of
 from worker.ml.checkpoint import ModelMeta, digest, load_model, save_model
-from worker.ml.closedform import fit_ink, ridge_logistic
+from worker.ml.closedform import RIDGES, fit_ink, fit_statistics, ridge_logistic
 from worker.ml.compare import comparer
 from worker.ml.embedder import Embedder
 from worker.ml.fit import fit
 from worker.ml.images import prepare
+from worker.ml.inkstats import LENGTH
 from worker.ml.networks.ink import FEATURES, Ink, pair_features
 from worker.ml.sampling import Labels, Split
 from worker.ml.synthesis import generate_writer
@@ -63,16 +64,29 @@ def test_the_same_data_give_the_same_weights(data: tuple[NDArray[np.uint8], Labe
 
 def test_fine_tuning_stays_near_where_it_began(data: tuple[NDArray[np.uint8], Labels]) -> None:
     first = trained(data)[0].network.state_dict()
-    recipe = TrainSpec(network="ink")
+    rows = Embedder(Ink(), CANVAS).embed(data[0])
     split: Split[int] = Split(training=(0, 1), validation=(4, 5))
 
     def distance(initial: dict[str, torch.Tensor] | None) -> float:
-        found = fit_ink(
-            *data, split, recipe, on_epoch=lambda _: None, should_stop=lambda: False, initial=initial
-        ).network.state_dict()
-        return float((found["slopes"] - first["slopes"]).norm())
+        result, _ = fit_statistics(rows, data[1], split, TrainSpec(network="ink"), initial, 1000.0)
+        return float((result.network.state_dict()["slopes"] - first["slopes"]).norm())
 
-    assert distance(first) < 0.5 * distance(None)
+    assert distance(first) < 0.5 * distance(None)  # whose beginning is one weight for all
+
+
+def test_labels_without_meaning_move_the_weights_little() -> None:
+    """The cross-validation sees that they do not carry over, and holds the weights to where they began."""
+    random = np.random.default_rng(8)
+    rows = random.random((96, LENGTH)).astype(np.float32)
+    labels = Labels(np.repeat(np.arange(12), 8), np.tile([False, False, False, False, True, True, True, True], 12))
+    split: Split[int] = Split(training=tuple(range(10)), validation=(10, 11))
+    begun = Ink().state_dict() | {"offset": torch.tensor(4.0)}
+
+    def moved(ridge: float | None) -> float:
+        result, _ = fit_statistics(rows, labels, split, TrainSpec(network="ink"), begun, ridge)
+        return float((result.network.state_dict()["slopes"] - begun["slopes"]).norm())
+
+    assert moved(None) < 0.1 * moved(RIDGES[-1])
 
 
 def test_it_stops_when_asked(data: tuple[NDArray[np.uint8], Labels]) -> None:
