@@ -226,6 +226,18 @@ class TrainSpec(Spec):
 
     _grey = field_validator("channels")(_grey_if_ink)
 
+    @field_validator("preset")
+    @classmethod
+    def _has_ink(cls, preset: str, info: ValidationInfo) -> str:
+        network = NETWORKS.get(info.data.get("network", ""))
+        if preset != "signature" and network is not None and network.scale == "keep":
+            raise PydanticCustomError(
+                "preset_of_ink",
+                "the network {network} looks at ink: use the preset signature, or another network",
+                {"network": network.name},
+            )
+        return preset
+
     @field_validator("pretrained")
     @classmethod
     def _takes_weights(cls, pretrained: str, info: ValidationInfo) -> str:

@@ -13,7 +13,8 @@ CHOICE = (
     "cross-validation over the writers of folds 2 to 5, both sets; the writers of fold 1 were looked at once, when "
     "the choice was made. The grid was then run, all folds were seen, and one thing was changed: the ridge, fixed "
     "before, is now chosen within each training. The features of the set score were chosen on distances of another "
-    "network over all writers. So these figures flatter a little: on writers that nobody has looked at, expect more errors.",
+    "network over all writers. So these figures flatter a little: on writers that nobody has looked at, expect more "
+    "errors.",
 )
 
 PROTOCOLS: tuple[ProtocolName, ...] = ("grey-ink", "binary-ink")

@@ -88,3 +88,9 @@ def test_pictures_and_weights_that_do_not_go_together(fields: dict[str, object],
 def test_signatures_in_colour_are_no_preprocessing() -> None:
     with pytest.raises(ValidationError, match="grey ink"):
         Preprocessing(height=32, width=32, channels=3)
+
+
+def test_ink_is_not_looked_for_in_photos() -> None:
+    with pytest.raises(ValidationError, match="looks at ink"):
+        TrainSpec.model_validate({"network": "ink", "preset": "photo"})
+    assert TrainSpec.model_validate({"network": "conv4", "preset": "photo"}).preset == "photo"
