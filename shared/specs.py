@@ -26,7 +26,8 @@ class NetworkInfo:
 
     ``representation`` is the length of what it makes of one canvas. ``comparer`` is how two of those are compared
     when the recipe does not say: ``local`` networks know no other way. ``pretrained`` networks can start from a file
-    of torchvision's weights.
+    of torchvision's weights. ``scale`` is how ink meets the canvas (see :class:`Preprocessing`). A ``closed_form``
+    network is solved in one step, not trained by descent.
     """
 
     name: str
@@ -37,7 +38,7 @@ class NetworkInfo:
     comparer: ComparerName = "euclidean"
     pretrained: bool = False
     scale: Literal["fit", "keep"] = "fit"
-    steps: int = 0
+    closed_form: bool = False
 
 
 NETWORKS = {
@@ -51,7 +52,7 @@ NETWORKS = {
             2010,
             "local",
             scale="keep",
-            steps=1,
+            closed_form=True,
         ),
         NetworkInfo("compact", "Compact residual network, under 2 million weights", 96, 192, 128),
         NetworkInfo("seed", "The article's network: 4 convolutions, 3 poolings, 2 dense layers", 105, 105, 128),

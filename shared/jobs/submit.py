@@ -144,8 +144,7 @@ def _steps(spec: SoloSpec, archive: Archive) -> int:
     if isinstance(spec, IdentifySpec):
         return len(read_folders(archive.names()).tests)
     if isinstance(spec, TrainSpec):
-        most = NETWORKS[spec.network].steps
-        return min(spec.epochs, most) if most else spec.epochs
+        return 1 if NETWORKS[spec.network].closed_form else spec.epochs
     return spec.trials if isinstance(spec, TuneSpec) else 0
 
 

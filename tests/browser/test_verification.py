@@ -40,6 +40,7 @@ def test_a_stranger_sees_nothing(page: Page) -> None:
     for path in ("/", "/verify", "/jobs", "/models"):
         page.goto(path)
         expect(page).to_have_title(re.compile("Log in"))
+        assert page.get_by_role("navigation").count() == 0
 
 
 def test_two_images_by_form(page: Page, stack: Stack, tmp_path: Path) -> None:
@@ -105,3 +106,4 @@ def test_a_batch_that_is_refused_says_why_beside_its_field(page: Page, stack: St
     page.set_input_files("#archive", tmp_path / "no.zip")
     page.get_by_role("button", name="Start the verification").click()
     expect(page.locator("#archive-error")).to_contain_text("not a ZIP archive")
+    assert page.get_by_label("A batch").is_checked()

@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from flask import Blueprint, Response, json, redirect, render_template, request, stream_with_context, url_for
+from flask import Blueprint, Response, json, render_template, request, stream_with_context
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from shared import registry
-from shared.errors import CountersignError
 from shared.jobs import identified, queries
 from shared.jobs.identified import AnswerKind
 from shared.specs import IdentifySpec
 from shared.tables import Job, JobState
-from web import auth
 from web.api.identifications import answers_download
 from web.api.jobs import load_job
 from web.identified import identification_json
 from web.pages import paging
-from web.pages.forms import FormFault, form_faults, spec_fields
+from web.pages.archives import models_to_choose, submit_archive
+from web.pages.forms import FormFault, spec_fields
 from web.services import services
-from web.uploads import files_of, submit_from_request
 
 ANSWERS_SHOWN = 50
 
@@ -37,26 +34,13 @@ def register(blueprint: Blueprint) -> None:
 
 def identify() -> ResponseReturnValue:
     """The form for an identification; posted, the job's page."""
-    if request.method == "GET":
-        return _form([])
-    if not files_of("archive"):
-        return _form([FormFault("archive", "Choose the ZIP archive of categories and test images.")]), 422
-    try:
-        job = submit_from_request("identify", auth.current_person().id)
-    except CountersignError as error:
-        where = {"model": "model", "queue": "submit", "storage": "submit"}
-        return _form(form_faults(error, where, "archive")), error.status
-    return redirect(url_for("pages.job", job_id=job.public_id), 303)
+    return submit_archive("identify", "categories and test images", _form)
 
 
 def _form(errors: list[FormFault]) -> str:
-    with services().database.read() as session:
-        models = registry.list_models(session)
-    default = next((model.label for model, is_default in models if is_default), "")
     return render_template(
         "identify.html",
-        models=models,
-        chosen=request.values.get("model") or default,
+        **models_to_choose(),
         threshold=spec_fields(IdentifySpec, request.form)["threshold"],
         label=request.form.get("label", ""),
         errors=errors,

@@ -12,10 +12,12 @@ from shared.calibration import calibration_of
 from shared.errors import CountersignError
 from shared.specs import NETWORKS, TrainSpec
 from web import auth
+from web.pages.archives import FIELDS, submit_archive
 from web.pages.forms import FormFault, form_faults, spec_fields
 from web.services import services
 from web.uploads import files_of, submit_from_request
 
+TRAINING_FIELDS = FIELDS | {"model": "from_model", "model_other_network": "network"}
 # Of a training: the settings below "Advanced", by subject.
 GROUPS = (
     ("Pictures", ("preset", "channels", "augmentation")),
@@ -93,16 +95,7 @@ def _verify_form(errors: list[FormFault]) -> str:
 
 def train() -> ResponseReturnValue:
     """The form for a training; posted, the job's page."""
-    if request.method == "GET":
-        return _train_form([])
-    if not files_of("archive"):
-        return _train_form([FormFault("archive", "Choose the ZIP archive of the writers' signatures.")]), 422
-    try:
-        job = submit_from_request("train", auth.current_person().id)
-    except CountersignError as error:
-        where = {"queue": "submit", "storage": "submit", "model": "from_model", "model_other_network": "network"}
-        return _train_form(form_faults(error, where, "archive")), error.status
-    return redirect(url_for("pages.job", job_id=job.public_id), 303)
+    return submit_archive("train", "the writers' signatures", _train_form, TRAINING_FIELDS)
 
 
 def _train_form(errors: list[FormFault]) -> str:

@@ -6,21 +6,19 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, Response, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
-from shared.errors import CountersignError
 from shared.jobs.trials import list_trials, progress_of_best, ranked
 from shared.search_space import search_space, trial_fields
 from shared.specs import NETWORKS, TuneSpec
 from shared.tables import Job, JobState, Trial
-from web import auth
 from web.api.jobs import load_job
 from web.api.trials import trials_download
-from web.pages.forms import FormFault, form_faults, spec_fields
+from web.pages.archives import submit_archive
+from web.pages.forms import FormFault, spec_fields
 from web.services import services
-from web.uploads import files_of, submit_from_request
 
 ADVANCED = ("preset", "channels", "seed")
 WHY = {  # a trial failed
@@ -40,15 +38,7 @@ def register(blueprint: Blueprint) -> None:
 
 def tune() -> ResponseReturnValue:
     """The form for a search; posted, the job's page."""
-    if request.method == "GET":
-        return _form([])
-    if not files_of("archive"):
-        return _form([FormFault("archive", "Choose the ZIP archive of the writers' signatures.")]), 422
-    try:
-        job = submit_from_request("tune", auth.current_person().id)
-    except CountersignError as error:
-        return _form(form_faults(error, {"queue": "submit", "storage": "submit"}, "archive")), error.status
-    return redirect(url_for("pages.job", job_id=job.public_id), 303)
+    return submit_archive("tune", "the writers' signatures", _form)
 
 
 def _form(errors: list[FormFault]) -> str:

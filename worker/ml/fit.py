@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.errors import TrainingFailed
-from shared.specs import ComparerName, Preprocessing, TrainSpec
+from shared.specs import NETWORKS, ComparerName, Preprocessing, TrainSpec
 from worker.ml.augmentation import augment, augmentation_of
 from worker.ml.average import RunningAverage, copies
 from worker.ml.checkpoint import Checkpoint, Tensors, load_checkpoint, save_checkpoint
@@ -66,7 +66,7 @@ def fit(
     checkpoint_damaged; ValueError for initial weights of another network; Stopped when asked to stop.
     """
     _check_training_side(labels, split)
-    if recipe.network == "ink":
+    if NETWORKS[recipe.network].closed_form:
         return fit_ink(images, labels, split, recipe, on_epoch=on_epoch, should_stop=should_stop, initial=initial)
     pairs = ValidationPairs.choose(labels, split, recipe.seed)
     where = device or best_device()
