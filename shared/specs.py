@@ -47,8 +47,8 @@ NETWORKS = {
         NetworkInfo(
             "ink",
             "Statistics of the ink, compared by learned weights; trains in seconds",
-            288,
-            640,
+            704,
+            1280,
             2010,
             "local",
             scale="keep",
@@ -104,14 +104,17 @@ class Preprocessing(Spec):
     """How a decoded image becomes the network's canvas; part of the model version."""
 
     preset: PresetName = "signature"
-    height: int = Field(ge=16, le=1024, description="canvas height, pixels")
-    width: int = Field(ge=16, le=1024, description="canvas width, pixels")
+    height: int = Field(ge=16, le=2048, description="canvas height, pixels")
+    width: int = Field(ge=16, le=2048, description="canvas width, pixels")
     channels: ChannelCount = Field(default=1, description="1: grey, 3: red, green, blue")
     scale: Literal["fit", "keep"] = Field(
         default="fit", description="fit: ink fills the canvas; keep: a pixel of the scan stays a pixel where it can"
     )
     reduce: int = Field(
-        default=1, ge=1, le=16, description="with keep: how many pixels of the scan become one, to about 150 dpi"
+        default=1, ge=1, le=16, description="with keep: how many pixels of the scan become one, to about 300 dpi"
+    )
+    enlarge: int = Field(
+        default=1, ge=1, le=4, description="with keep: how many pixels a pixel of the scan becomes, to about 300 dpi"
     )
 
     _grey = field_validator("channels")(_grey_if_ink)

@@ -22,9 +22,8 @@ from worker.ahead import ahead
 from worker.ml.images import (
     ImageLimits,
     Pixels,
-    binarise,
     decode,
-    estimate_reduce,
+    estimate_scale,
     ink_width,
     pixel_digest,
     prepare,
@@ -67,7 +66,7 @@ def _no_pairs() -> ListedPairs:
 class Dataset:
     """N images: ``canvases`` uint8 (N, H, W) or (N, H, W, 3), ``forged`` bool (N,), the others one of each.
 
-    ``preprocessing`` is how they were prepared: as asked for, with the ``reduce`` that fits the archive's scans.
+    ``preprocessing`` is how they were prepared: as asked for, with the factors that fit the archive's scans.
     ``pairs`` are what a list in the archive asks to compare; mostly there is none.
     """
 
@@ -155,13 +154,13 @@ def read_dataset(
 def _scaled(
     archive: Archive, samples: tuple[Sample, ...], preprocessing: Preprocessing, limits: ImageLimits
 ) -> Preprocessing:
-    """``preprocessing`` with the ``reduce`` that brings this archive's scans to the common scale, by some of them."""
+    """``preprocessing`` with the factors that bring this archive's scans to the common scale, by some of them."""
     reader = _SampleReader(archive, Preprocessing(height=16, width=16), limits, Reading())
     widths = []
     for sample in samples[:: max(1, len(samples) // MEASURED)]:
         with suppress(CountersignError):  # what is wrong with it is told when it is read
             widths.append(ink_width(reader.pixels(sample)))
-    return preprocessing.model_copy(update={"reduce": estimate_reduce(widths)})
+    return preprocessing.model_copy(update=estimate_scale(widths))
 
 
 def _read_table(archive: Archive, name: str, most: int) -> bytes:
@@ -218,7 +217,7 @@ class _SampleReader:
     def __call__(self, sample: Sample) -> tuple[Sample, _Prepared | CountersignError]:
         try:
             pixels = self.pixels(sample)
-            canvas = prepare(binarise(pixels) if self._binary else pixels, self._preprocessing)
+            canvas = prepare(pixels, self._preprocessing, binary=self._binary)
             return sample, _Prepared(canvas, pixel_digest(pixels), pixels if self._observed else None)
         except CountersignError as error:
             return sample, error

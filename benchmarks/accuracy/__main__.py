@@ -14,7 +14,7 @@ from typing import Any
 import click
 
 from benchmarks.accuracy import page
-from benchmarks.accuracy.folds import FOLDS, Parts, cross_set, mixed_folds
+from benchmarks.accuracy.folds import FOLDS, Parts, cross_set, folds_of
 from benchmarks.accuracy.recipe import PROTOCOLS, RECIPE
 from benchmarks.accuracy.results import rows_of, summary_of
 from benchmarks.accuracy.runs import Outcome, Run, carry_out, code_version
@@ -92,7 +92,9 @@ def measure(
 def _runs(protocol: ProtocolName, sets: Mapping[str, PreparedSet], folds: int, writers: int | None) -> list[Run]:
     known = {name: _names(one, writers) for name, one in sets.items()}
     parts: list[tuple[str, Parts]] = [
-        (f"fold-{number}", one) for number, one in enumerate(mixed_folds(known)[:folds], 1)
+        (f"{name}-fold-{number}", one)
+        for name, names in known.items()
+        for number, one in enumerate(folds_of(name, names)[:folds], 1)
     ]
     one, other = known
     for trained, tested in ((one, other), (other, one)):

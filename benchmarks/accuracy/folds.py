@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from itertools import combinations
 
@@ -10,8 +10,8 @@ import numpy as np
 
 SEED = 20261123
 FOLDS = 5
-SELECTION = 3  # writers of a set that choose the weights and set the threshold
-CALIBRATION = 6  # writers of a set that likelihood ratios are fitted on
+SELECTION = 2  # writers of a set that choose the weights and set the threshold
+CALIBRATION = 5  # writers of a set that likelihood ratios are fitted on
 LEAST_TRAINING = 2
 
 Writers = tuple[str, ...]
@@ -45,22 +45,11 @@ class Parts:
         return {field.name: getattr(self, field.name) for field in fields(self)}
 
 
-def mixed_folds(sets: Mapping[str, Sequence[str]]) -> tuple[Parts, ...]:
-    """The folds over the writers of all ``sets`` together; every writer is tested in one of them, and but one.
+def folds_of(name: str, writers: Sequence[str]) -> tuple[Parts, ...]:
+    """The folds over the writers of the set ``name``; every writer is tested in one of them, and but one.
 
-    ``sets`` are writers' names by set. The order in which they are named makes no difference. Raises ValueError
-    where a set has too few.
+    The order in which they are named makes no difference. Raises ValueError where they are too few.
     """
-    parted = [_folds_of(name, writers) for name, writers in sets.items()]
-    return tuple(_joined(fold) for fold in zip(*parted, strict=True))
-
-
-def cross_set(trained: str, writers: Sequence[str], tested: str, others: Sequence[str]) -> Parts:
-    """Train on one set, test on the whole of another. Raises ValueError where ``writers`` are too few."""
-    return _parted(trained, _in_order(writers), tuple(f"{tested}/{name}" for name in _in_order(others)), FOLDS)
-
-
-def _folds_of(name: str, writers: Sequence[str]) -> list[Parts]:
     known = _in_order(writers)
     order = np.random.default_rng(SEED).permutation(len(known))
     folds = []
@@ -68,7 +57,12 @@ def _folds_of(name: str, writers: Sequence[str]) -> list[Parts]:
         tested = {known[place] for place in order[fold::FOLDS]}
         rest = [writer for writer in known if writer not in tested]
         folds.append(_parted(name, rest, tuple(f"{name}/{writer}" for writer in known if writer in tested), fold))
-    return folds
+    return tuple(folds)
+
+
+def cross_set(trained: str, writers: Sequence[str], tested: str, others: Sequence[str]) -> Parts:
+    """Train on one set, test on the whole of another. Raises ValueError where ``writers`` are too few."""
+    return _parted(trained, _in_order(writers), tuple(f"{tested}/{name}" for name in _in_order(others)), FOLDS)
 
 
 def _parted(name: str, rest: list[str], test: Writers, stream: int) -> Parts:
@@ -82,11 +76,6 @@ def _parted(name: str, rest: list[str], test: Writers, stream: int) -> Parts:
     ends = SELECTION, SELECTION + CALIBRATION
     groups = [tuple(f"{name}/{rest[place]}" for place in sorted(group)) for group in np.split(order, ends)]
     return Parts(training=groups[2], selection=groups[0], calibration=groups[1], test=test)
-
-
-def _joined(parts: Sequence[Parts]) -> Parts:
-    together = {name: sum((one.by_name[name] for one in parts), ()) for name in parts[0].by_name}
-    return Parts(**together)
 
 
 def _in_order(writers: Sequence[str]) -> list[str]:

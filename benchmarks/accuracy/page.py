@@ -183,8 +183,8 @@ def _protocol(document: Document) -> str:
             "black, so that pen and scanner are gone and only the drawing is left. Training, selection, calibration "
             "and test are under the same protocol.",
             f"{FOLDS} folds over the writers of each set, in order of their numbers, permuted with the seed {SEED}; "
-            f"fold k is every {FOLDS}th. One model a fold and protocol, trained on the training writers of both sets "
-            "together, tested on each set's own test writers. Every writer is tested once.",
+            f"fold k is every {FOLDS}th. One model a fold and protocol, trained and tested on writers of that set. "
+            "Every writer is tested once.",
             f"Of a set's writers that are not tested, {SELECTION} choose the weights and set the threshold, "
             f"{CALIBRATION} calibrate the likelihood ratios and the set score, the others train. No writer, and no "
             "image by the digest of its pixels, plays two parts: the code refuses to run otherwise.",

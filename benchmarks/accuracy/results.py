@@ -37,7 +37,7 @@ def rows_of(outcomes: Sequence[Outcome]) -> list[Row]:
     for outcome in outcomes:
         for name in outcome.figures:
             run = outcome.about["run"]
-            row = name if run.startswith("fold") else run
+            row = name if run.startswith(f"{name}-fold-") else run
             found.setdefault((row, outcome.about["protocol"]), []).append((outcome, name))
     return [
         Row(row, protocol, [one.figures[name] for one, name in own], [one.scores[name] for one, name in own])

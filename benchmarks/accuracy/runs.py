@@ -110,7 +110,9 @@ class _Work:
     def __init__(
         self, run: Run, sets: Mapping[str, PreparedSet], recipe: TrainSpec, folder: Path, key: str, tell: Tell
     ) -> None:
-        self._run, self._sets, self._recipe, self._tell = run, sets, recipe, tell
+        everybody = sum(run.parts.by_name.values(), ())
+        self._run, self._recipe, self._tell = run, recipe, tell
+        self._sets = {name: one for name, one in sets.items() if len(one.rows_of(everybody))}
         self._checkpoint = folder / f"checkpoint-{key[:16]}"
         self._told = time.monotonic()
 

@@ -31,7 +31,7 @@ class PreparedSet:
 
     ``canvases`` uint8 (N, H, W); ``writers``, ``entries`` and ``digests`` one of each, names as in ``cedar/12``;
     ``forged`` (N,). ``statistics`` (2, N, S) are the trivial ones, of the image as the protocol leaves it and of the
-    scan. ``preprocessing`` is as asked for, with the ``reduce`` that fits the set's scans. ``data`` is the digest of
+    scan. ``preprocessing`` is as asked for, with the factors that fit the set's scans. ``data`` is the digest of
     all files.
     """
 

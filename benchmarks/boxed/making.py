@@ -26,9 +26,9 @@ from worker.ml.calibrate import calibrate_model
 from worker.ml.checkpoint import ModelMeta, Tensors, save_model
 from worker.ml.closedform import fit_statistics
 from worker.ml.compare import Representations, comparer
-from worker.ml.images import binarise, pixel_digest, prepare
+from worker.ml.images import pixel_digest, prepare
 from worker.ml.inkstats import BLOCKS, ink_statistics
-from worker.ml.networks.ink import FEATURES, SMALL, Ink
+from worker.ml.networks.ink import DIFFERENCES, FEATURES, SMALL, Ink
 from worker.ml.sampling import Labels, Split
 from worker.ml.synthesis import generate_writer
 from worker.ml.trained import FitResult
@@ -42,8 +42,9 @@ GREY_BLOCKS = (
 )  # fmt: skip
 PRIOR_SUM, PRIOR_OFFSET = 8.0, 4.3  # what a single weight for all features comes to on generated pairs
 RIDGE = 2.0  # towards that single weight; see benchmarks/NOTES.md
-LEAST_SPREAD = 1e-3
 RECIPE = TrainSpec(name="boxed", network="ink", generated=True, target_far=0.1, target_frr=0.05)
+
+CANVAS = RECIPE.preprocessing.model_copy(update={"enlarge": 2})  # generated ink is some 230 pixels wide, as at 150 dpi
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,18 +76,18 @@ def make(plan: Plan, recipe: TrainSpec = RECIPE, processes: int = 1, tell: Tell 
     writers = range(plan.training + plan.selection)
     counts = plan.genuine, plan.forged
     tell(f"generating {len(writers)} writers to learn from")
-    known = generate(plan.seed, writers, counts, recipe.preprocessing, processes, binary=True)
-    grey = generate(plan.seed, range(plan.spread), counts, recipe.preprocessing, processes)
+    known = generate(plan.seed, writers, counts, CANVAS, processes, binary=True)
+    grey = generate(plan.seed, range(plan.spread), counts, CANVAS, processes)
     tell("fitting")
     split = Split(tuple(writers[: plan.training]), tuple(writers[plan.training :]))
     result, _ = fit_statistics(known.rows, known.labels, split, recipe, _beginning(grey), RIDGE)
     with torch.no_grad():
-        _slopes_of(result.network)[torch.from_numpy(_is_grey())] = 0.0
+        _slopes_of(result.network)[torch.from_numpy(_left_out())] = 0.0
     tell(f"calibrating with {plan.calibration} writers; EERs of the selection writers {result.eers}")
     calibration, digest = _calibrated(plan, recipe, result, processes)
     meta = ModelMeta(
         network=recipe.network,
-        preprocessing=recipe.preprocessing,
+        preprocessing=CANVAS,
         threshold=result.threshold,
         comparer=result.comparer,
         training=_summary(plan, recipe, result, (known.digest, digest)),
@@ -128,7 +129,7 @@ def _one_writer(
     for signature in generate_writer(seed, writer, *counts):
         pixels = signature.image
         hasher.update(pixel_digest(pixels).encode())
-        rows.append(ink_statistics(prepare(binarise(pixels) if binary else pixels, preprocessing)))
+        rows.append(ink_statistics(prepare(pixels, preprocessing, binary=binary)))
     return np.stack(rows), hasher.digest()
 
 
@@ -139,18 +140,19 @@ def _beginning(grey: Generated) -> Tensors:
     read any difference in them as enormous.
     """
     network = Ink()
-    slopes = np.where(_is_grey(), 0.0, PRIOR_SUM / FEATURES)
+    slopes = np.where(_left_out(), 0.0, PRIOR_SUM / DIFFERENCES)
     with torch.no_grad():
         network.slopes.copy_(torch.from_numpy(slopes))
         network.offset.fill_(PRIOR_OFFSET)
-        network.spread.copy_(torch.from_numpy(grey.rows.std(0) + LEAST_SPREAD))
+    network.measure(grey.rows)
     return network.state_dict()
 
 
-def _is_grey() -> NDArray[np.bool_]:
-    """Which features of a pair (FEATURES,) are of grey ink: numbers of the small blocks, then all blocks."""
+def _left_out() -> NDArray[np.bool_]:
+    """Which features of a pair (F,) have no weight: grey ink, and the kinds, which the generator invents too."""
     single = [name in GREY_BLOCKS for name, size, _ in BLOCKS if size <= SMALL for _ in range(size)]
-    return np.array(single + [name in GREY_BLOCKS for name, _, _ in BLOCKS])
+    blocks = [name in GREY_BLOCKS for name, _, _ in BLOCKS]
+    return np.append(np.array(single + blocks), np.ones(FEATURES - DIFFERENCES, np.bool_))
 
 
 def _slopes_of(network: nn.Module) -> torch.Tensor:
@@ -161,7 +163,7 @@ def _calibrated(plan: Plan, recipe: TrainSpec, result: FitResult, processes: int
     """The calibration, on grey images of further writers, as people send them; and the digest of these images."""
     first = plan.training + plan.selection
     counts = plan.calibration_genuine, plan.calibration_forged
-    kept = generate(plan.seed, range(first, first + plan.calibration), counts, recipe.preprocessing, processes)
+    kept = generate(plan.seed, range(first, first + plan.calibration), counts, CANVAS, processes)
     calibration = calibrate_model(
         kept.rows,
         [str(writer) for writer in kept.labels.writer],
@@ -204,7 +206,7 @@ def _summary(plan: Plan, recipe: TrainSpec, result: FitResult, digests: tuple[st
             "embedding": info.representation,
             "pretrained": None,
         },
-        "preprocessing": recipe.preprocessing.model_dump(mode="json"),
+        "preprocessing": CANVAS.model_dump(mode="json"),
         "library": {"python": platform.python_version()}
         | {name: version(name) for name in ("torch", "numpy", "opencv-python-headless", "countersign")},
     }

@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 from benchmarks.accuracy.__main__ import main
-from benchmarks.accuracy.folds import CALIBRATION, FOLDS, SELECTION, Parts, WritersLeak, cross_set, mixed_folds
+from benchmarks.accuracy.folds import CALIBRATION, FOLDS, SELECTION, Parts, WritersLeak, cross_set, folds_of
 from benchmarks.accuracy.page import machine, render
 from benchmarks.accuracy.results import Row, rows_of, summary_of
 from benchmarks.accuracy.runs import Outcome, Run, carry_out, key_of
@@ -28,29 +28,29 @@ RECIPE = TrainSpec(network="compact", epochs=1, augmentation="none")
 
 @pytest.fixture(scope="module")
 def folds() -> tuple[Parts, ...]:
-    return mixed_folds({"cedar": CEDAR, "icdar": ICDAR})
+    return folds_of("cedar", CEDAR)
 
 
 def test_the_parts_of_a_fold_are_disjoint_and_hold_everybody(folds: tuple[Parts, ...]) -> None:
-    everybody = sorted([f"cedar/{name}" for name in CEDAR] + [f"icdar/{name}" for name in ICDAR])
+    everybody = sorted(f"cedar/{name}" for name in CEDAR)
     assert len(folds) == FOLDS
     for fold in folds:
         for one, other in combinations(fold.by_name.values(), 2):
             assert not set(one) & set(other)
         assert sorted(sum(fold.by_name.values(), ())) == everybody
-        assert (len(fold.selection), len(fold.calibration)) == (2 * SELECTION, 2 * CALIBRATION)
+        assert (len(fold.selection), len(fold.calibration)) == (SELECTION, CALIBRATION)
 
 
 def test_every_writer_is_tested_in_one_fold(folds: tuple[Parts, ...]) -> None:
     tested = sum((fold.test for fold in folds), ())
-    assert len(tested) == len(set(tested)) == len(CEDAR) + len(ICDAR)
+    assert len(tested) == len(set(tested)) == len(CEDAR)
 
 
 def test_folds_repeat_in_whatever_order_writers_come_and_are_as_the_seed_says(folds: tuple[Parts, ...]) -> None:
-    assert mixed_folds({"cedar": CEDAR[::-1], "icdar": sorted(ICDAR, key=hash)}) == folds
+    assert folds_of("cedar", CEDAR[::-1]) == folds
     order = np.random.default_rng(20261123).permutation(45)
     wanted = {f"cedar/{place + 1}" for place in order[1::5]}  # sorted by number: 2 before 10
-    assert {name for name in folds[1].test if name.startswith("cedar/")} == wanted
+    assert set(folds[1].test) == wanted
 
 
 def test_from_one_set_to_the_other_all_writers_of_the_other_are_tested() -> None:
@@ -69,7 +69,7 @@ def test_a_writer_in_two_parts_is_refused(folds: tuple[Parts, ...], part: str) -
 
 def test_too_few_writers_are_refused() -> None:
     with pytest.raises(ValueError, match="cedar has too few writers"):
-        mixed_folds({"cedar": CEDAR[:12], "icdar": ICDAR})
+        folds_of("cedar", CEDAR[:8])
 
 
 def test_it_asks_for_the_folders() -> None:
@@ -99,7 +99,7 @@ def told_by(run: Run, packed: PreparedSet, folder: Path) -> tuple[Outcome, str]:
 
 
 def test_a_run_is_done_once_and_its_figures_make_a_page(packed: PreparedSet, tmp_path: Path) -> None:
-    run = Run("fold-1", "binary-ink", parts_of(packed))
+    run = Run("cedar-fold-1", "binary-ink", parts_of(packed))
     first, said = told_by(run, packed, tmp_path)
     assert "done already" not in said
     again, said = told_by(run, packed, tmp_path)
@@ -135,7 +135,7 @@ def test_an_image_under_two_names_is_refused(packed: PreparedSet, tmp_path: Path
     digests[packed.rows_of(parts.test)[0]] = digests[packed.rows_of(parts.training)[0]]
     fields = {name: getattr(packed, name) for name in PreparedSet.__slots__}
     with pytest.raises(TrainingFailed) as caught:
-        told_by(Run("fold-1", "binary-ink", parts), PreparedSet(**fields | {"digests": digests}), tmp_path)
+        told_by(Run("cedar-fold-1", "binary-ink", parts), PreparedSet(**fields | {"digests": digests}), tmp_path)
     assert caught.value.code == "leak"
 
 

@@ -62,7 +62,7 @@ def test_how_dark_the_ink_runs_makes_no_difference(made: bytes, which: str) -> N
     rows = np.zeros((2, sum(size for _, size, _ in BLOCKS)), np.float32)
     for name in GREY_BLOCKS:
         rows[1, SLICES[name]] = 1.0
-    assert pair_features(rows[:1], rows[1:], network.spread.double().numpy()).any()
+    assert pair_features(rows[:1], rows[1:], network.norm).any()
     ends = np.array([0]), np.array([1])
     assert network.comparer()(rows, *ends) == 0.0
     rows[1, SLICES["oriented_grid"]] = 1.0

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from shared.specs import Preprocessing, TrainSpec
 from worker.ml.checkpoint import Tensors
 from worker.ml.embedder import Embedder
-from worker.ml.networks.ink import Ink, pair_features
+from worker.ml.networks.ink import DIFFERENCES, Ink, pair_features
 from worker.ml.sampling import Labels, Split
 from worker.ml.trained import EpochRow, FitResult, Stopped
 from worker.ml.validation import ValidationPairs
@@ -31,7 +31,6 @@ _CHOOSING_PAIRS = 1500  # of each group, to choose the ridge by
 MOST_PAIRS = 6000  # of each group; more are thinned out at random
 _RANDOM_WEIGHT = 0.5  # of pairs of two writers, against skilled forgeries
 _NEWTON_STEPS, _SMALL = 50, 1e-6
-_LEAST_SPREAD = 1e-3
 _ENCODED = 64  # canvases between two looks at whether to stop
 
 
@@ -98,9 +97,8 @@ def fit_statistics(
     if initial is not None:
         network.load_state_dict(initial)
     else:
-        inside = np.isin(labels.writer, split.training)
-        network.spread.copy_(torch.from_numpy(rows[inside].std(0) + _LEAST_SPREAD))
-    pairs = _training_pairs(rows, labels, split, recipe, network.spread.double().numpy())
+        network.measure(rows[np.isin(labels.writer, split.training)])
+    pairs = _training_pairs(rows, labels, split, recipe, network.norm)
     prior = _slopes_of(network) if initial is not None else _equal_weights(pairs)
     if ridge is None:
         ridge = _choose_ridge(pairs, prior, recipe.seed, should_stop)
@@ -133,7 +131,11 @@ def _statistics(images: NDArray[np.uint8], should_stop: Callable[[], bool]) -> N
 
 
 def _training_pairs(
-    rows: NDArray[np.float32], labels: Labels, split: Split[int], recipe: TrainSpec, spread: Doubles
+    rows: NDArray[np.float32],
+    labels: Labels,
+    split: Split[int],
+    recipe: TrainSpec,
+    norm: tuple[Doubles, Doubles],
 ) -> _Pairs:
     """Genuine pairs weigh as much as all others together, skilled forgeries more than other writers' signatures."""
     inside = Split(training=(), validation=split.training)
@@ -149,7 +151,7 @@ def _training_pairs(
         if len(pairs) > MOST_PAIRS:
             pairs = pairs[np.sort(random.choice(len(pairs), MOST_PAIRS, replace=False))]
         places = every.rows[pairs]  # (P, 2), rows of the images
-        features.append(pair_features(rows[places[:, 0]], rows[places[:, 1]], spread))
+        features.append(pair_features(rows[places[:, 0]], rows[places[:, 1]], norm))
         genuine.append(np.full(len(pairs), same))
         weights.append(np.full(len(pairs), weight / max(len(pairs), 1)))
         writers.append(labels.writer[places])
@@ -158,10 +160,12 @@ def _training_pairs(
 
 
 def _equal_weights(pairs: _Pairs) -> Doubles:
-    """One slope for all features, and an offset: what two numbers can say."""
-    mean = pairs.features.mean(1, keepdims=True)
+    """One slope for all differences, whatever the kind of signature, and an offset: what two numbers can say."""
+    mean = pairs.features[:, :DIFFERENCES].mean(1, keepdims=True)
     slope, offset = ridge_logistic(mean, pairs.genuine, pairs.weights, 0.0, np.zeros(2))[0]
-    return np.append(np.full(pairs.features.shape[1], slope / pairs.features.shape[1]), offset)
+    slopes = np.zeros(pairs.features.shape[1])
+    slopes[:DIFFERENCES] = slope / DIFFERENCES
+    return np.append(slopes, offset)
 
 
 def _choose_ridge(pairs: _Pairs, prior: Doubles, seed: int, should_stop: Callable[[], bool]) -> float:

@@ -13,7 +13,7 @@ from worker.ml.embedder import Embedder
 from worker.ml.fit import fit
 from worker.ml.images import prepare
 from worker.ml.inkstats import LENGTH
-from worker.ml.networks.ink import FEATURES, Ink, pair_features
+from worker.ml.networks.ink import DIFFERENCES, FEATURES, Ink, pair_features
 from worker.ml.sampling import Labels, Split
 from worker.ml.synthesis import generate_writer
 from worker.ml.trained import EpochRow, FitResult, Stopped
@@ -114,9 +114,21 @@ def test_the_logistic_fit_is_at_its_minimum() -> None:
 
 def test_equal_statistics_have_no_features_and_any_difference_has() -> None:
     rows = np.random.default_rng(2).random((2, Ink().spread.numel())).astype(np.float32)
-    spread = np.ones(rows.shape[1])
-    assert not pair_features(rows, rows, spread).any()
-    features = pair_features(rows[:1], rows[1:], spread)
+    norm = np.full(rows.shape[1], 0.5), np.ones(rows.shape[1])
+    assert not pair_features(rows, rows, norm).any()
+    features = pair_features(rows[:1], rows[1:], norm)
     assert features.shape == (1, FEATURES)
-    assert (features > 0).all()
-    assert np.array_equal(features, pair_features(rows[1:], rows[:1], spread))
+    assert (features[:, :DIFFERENCES] > 0).all()
+    assert np.array_equal(features, pair_features(rows[1:], rows[:1], norm))
+
+
+def test_the_kind_of_signature_says_what_a_difference_weighs() -> None:
+    rows = np.random.default_rng(2).random((2, Ink().spread.numel())).astype(np.float32)
+    one = np.ones(rows.shape[1])
+    below, above = (pair_features(rows[:1], rows[1:], (centre * one, one)) for centre in (-9.0, 9.0))
+    assert np.array_equal(below[:, :DIFFERENCES], above[:, :DIFFERENCES])
+    strongest = 3 * below[:, :DIFFERENCES].mean()
+    assert below[:, DIFFERENCES:] == pytest.approx(strongest), (
+        "a kind beyond all that was seen is taken for its extreme"
+    )
+    assert above[:, DIFFERENCES:] == pytest.approx(-strongest)

@@ -14,7 +14,7 @@ from PIL import Image, ImageDraw
 
 from shared.errors import UnusableImage
 from shared.specs import Preprocessing
-from worker.ml.images import ImageLimits, binarise, decode, pixel_digest, prepare, view_png
+from worker.ml.images import ImageLimits, binarise, decode, estimate_scale, pixel_digest, prepare, view_png
 
 BROKEN_EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0"
 COMPACT = Preprocessing(height=96, width=192)
@@ -355,3 +355,24 @@ def test_view_shrinks_only_what_is_too_large() -> None:
     assert np.array_equal(decode(view_png(pixels, max_side=120)), pixels)
     assert np.array_equal(decode(view_png(pixels)), pixels)
     assert decode(view_png(pixels, max_side=60)).shape == (30, 60)
+
+
+def test_small_scans_are_enlarged_and_binarised_at_the_finer_scale() -> None:
+    page = np.asarray(drawing(200, 100))
+    keep = Preprocessing(height=400, width=800, scale="keep")
+    once, twice = (prepare(page, keep.model_copy(update={"enlarge": factor})) for factor in (1, 2))
+    ink = [np.ptp(np.nonzero(canvas), axis=1) + 1 for canvas in (once, twice)]
+    assert np.abs(ink[1] - 2 * ink[0]).max() <= 2
+    assert set(np.unique(prepare(page, keep.model_copy(update={"enlarge": 2}), binary=True))) == {0, 255}
+
+
+def test_ink_that_just_fits_a_canvas_that_keeps_the_scale_is_not_shrunk() -> None:
+    page = np.full((300, 200), 255, np.uint8)
+    page[10:250, 50:60] = 0  # 240 high
+    assert (prepare(page, Preprocessing(height=240, width=480, scale="keep")) > 0).sum() == 2400
+
+
+def test_the_factors_bring_scans_of_any_resolution_to_one_scale() -> None:
+    found = {width: estimate_scale([width, width, 10 * width]) for width in (60, 250, 630, 1000, 20_000)}
+    assert [tuple(one.values()) for one in found.values()] == [(4, 1), (2, 1), (1, 1), (1, 2), (1, 16)]
+    assert estimate_scale([]) == {"enlarge": 1, "reduce": 1}
