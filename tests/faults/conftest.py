@@ -11,13 +11,14 @@ from tests.factories import ModelFile
 from tests.faults.night import Night, a_night
 from tests.servers import Stack
 
+POISON = {"PYTHONPATH": str(Path(__file__).parent / "poison")}  # makes one image deadly, and nothing else
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)]
 
 
 @pytest.fixture(scope="session")
 def sqlite_night(short_tmp: Path, tiny_model: ModelFile) -> Iterator[Night]:
     """The embedded stack: SQLite."""
-    with Stack(short_tmp / "night", {}) as stack, a_night(stack, tiny_model) as night:
+    with Stack(short_tmp / "night", POISON) as stack, a_night(stack, tiny_model) as night:
         yield night
 
 
@@ -27,7 +28,7 @@ def postgresql_night(
 ) -> Iterator[Night]:
     """The same programs on PostgreSQL."""
     url = session_postgresql("template0")
-    with Stack(short_tmp / "pg-night", {"DATABASE_URL": url}) as stack, a_night(stack, tiny_model) as night:
+    with Stack(short_tmp / "pg-night", POISON | {"DATABASE_URL": url}) as stack, a_night(stack, tiny_model) as night:
         yield night
 
 

@@ -26,18 +26,18 @@ _numbers = count(1)
 Answer = tuple[str, str, str | None, list[float | None]]
 
 
-def night_batch(extra: dict[str, bytes] | None = None) -> bytes:
+def night_batch(extra: list[tuple[object, ...]] | None = None, more: dict[str, bytes] | None = None) -> bytes:
     """A batch in which every claim meets new images, with rows that cannot be scored, and one of equal images.
 
-    Each image of ``extra`` is compared with a sound one, in a row named after it, in the middle of the others.
+    The rows ``extra`` stand in the middle of the others; they may name the images ``more``.
     """
     images = {f"{number}.png": png(number) for number in range(IMAGES)}
     rows: list[tuple[object, ...]] = [
         (n, f"{n % IMAGES}.png", f"{(n + 1) % IMAGES}.png|{(n + 2) % IMAGES}.png") for n in range(ROWS)
     ]
-    rows[ROWS // 2 : ROWS // 2] = [(name, name, "0.png") for name in extra or {}]
+    rows[ROWS // 2 : ROWS // 2] = extra or []
     rows += [("equal", "1.png", "1.png"), ("gone", "1.png", "none.png"), ("0", "2.png", "3.png")]
-    return batch_of(*rows, images=images | (extra or {}))
+    return batch_of(*rows, images=images | (more or {}))
 
 
 @dataclass
@@ -85,8 +85,14 @@ class Night:
     def ends_undisturbed(self, job: Document) -> None:
         """Wait for the job's end; its rows, each once, and their numbers are those of an undisturbed run."""
         assert self.stack.ended(job["id"])["state"] == "succeeded"
-        same_answers(self.answers(job), self.expected)
+        self.same(self.answers(job))
         self.nothing_lost_or_twice(job, len(self.expected))
+
+    def same(self, found: list[Answer]) -> None:
+        """Every row once, in order, with the same verdict, code and distances (as far as a float32 is the same)."""
+        assert [answer[:3] for answer in found] == [answer[:3] for answer in self.expected]
+        distances = [pytest.approx(answer[3], rel=1e-4, abs=1e-5) for answer in self.expected]
+        assert [answer[3] for answer in found] == distances
 
     def nothing_lost_or_twice(self, job: Document, rows: int) -> None:
         """The counters of a job that succeeded agree with its rows, and no work of it is left."""
@@ -95,12 +101,6 @@ class Night:
         assert row.accept + row.review + row.reject + row.unscorable == rows
         assert self.results(job) == rows
         assert {chunk.state for chunk in self.chunks(job)} == {ChunkState.DONE}
-
-
-def same_answers(found: list[Answer], expected: list[Answer]) -> None:
-    """Every row once, in order, with the same verdict, code and distances (as far as a float32 is the same)."""
-    assert [answer[:3] for answer in found] == [answer[:3] for answer in expected]
-    assert [answer[3] for answer in found] == [pytest.approx(answer[3], rel=1e-4, abs=1e-5) for answer in expected]
 
 
 @contextmanager
