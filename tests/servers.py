@@ -169,10 +169,15 @@ class Stack:
         self._process = None
         return status
 
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def children(self) -> list[int]:
         """The processes that the supervisor started."""
-        assert self._process is not None
-        pid = self._process.pid
+        pid = self.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def kill(self) -> int:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
-from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
 from shared.db import Database
+from shared.jobs import queries
 from shared.tables import Chunk, Job, Result
 from shared.tables.jobs import ChunkState
 from tests.factories import ModelFile, batch_of, png
 from tests.servers import Stack
-from web.client import Document
+from web.client import Document, Files
 
 IMAGES = 160
 ROWS = 240
@@ -26,7 +26,7 @@ _numbers = count(1)
 Answer = tuple[str, str, str | None, list[float | None]]
 
 
-def night_batch(extra: list[tuple[object, ...]] | None = None, more: dict[str, bytes] | None = None) -> bytes:
+def night_batch(extra: Sequence[tuple[object, ...]] = (), more: dict[str, bytes] | None = None) -> bytes:
     """A batch in which every claim meets new images, with rows that cannot be scored, and one of equal images.
 
     The rows ``extra`` stand in the middle of the others; they may name the images ``more``.
@@ -35,7 +35,7 @@ def night_batch(extra: list[tuple[object, ...]] | None = None, more: dict[str, b
     rows: list[tuple[object, ...]] = [
         (n, f"{n % IMAGES}.png", f"{(n + 1) % IMAGES}.png|{(n + 2) % IMAGES}.png") for n in range(ROWS)
     ]
-    rows[ROWS // 2 : ROWS // 2] = extra or []
+    rows[ROWS // 2 : ROWS // 2] = extra
     rows += [("equal", "1.png", "1.png"), ("gone", "1.png", "none.png"), ("0", "2.png", "3.png")]
     return batch_of(*rows, images=images | (more or {}))
 
@@ -50,20 +50,34 @@ class Night:
     batch: bytes = field(default_factory=night_batch)
     expected: list[Answer] = field(default_factory=list)
 
-    def submit(self, batch: bytes | None = None, kind: str = "verify", **fields: str) -> Document:
+    def submit(self, batch: bytes | None = None, kind: str = "verify", key: str = "", **fields: str) -> Document:
         """Queue a batch for a model version of its own, so that no embedding is known yet."""
         if kind == "verify" and "model" not in fields:
             fields["model"] = f"m{next(_numbers)}"
             self.stack.add_model(replace(self.model, name=fields["model"]))
-        files = [("archive", ("batch.zip", io.BytesIO(batch or self.batch), "application/zip"))]
+        files: Files = [("archive", ("batch.zip", io.BytesIO(batch or self.batch), "application/zip"))]
         with self.stack.client() as client:
-            return client.submit(kind, fields, files)
+            return client.submit(kind, fields, files, key)
 
     def answers(self, job: Document) -> list[Answer]:
         """(id, verdict, code, distances) of all results, in order, as a caller of the API gets them."""
         with self.stack.client() as client:
             rows = list(client.results(job["id"]))
         return [(row["id"], row["verdict"], row["code"], row["distances"] or []) for row in rows]
+
+    def answers_from_database(self, job: Document) -> list[Answer]:
+        """The same, while the web server may be away."""
+        with self.database.read() as session:
+            found, _ = queries.answers(session, self.job(job).id, 0, 10**6)
+        return [
+            (
+                answer.comparison.external_id,
+                answer.result.verdict if answer.result else "",
+                answer.result.code if answer.result else None,
+                (answer.result.distances if answer.result else None) or [],
+            )
+            for answer in found
+        ]
 
     def job(self, job: Document) -> Job:
         """The job's row as it is now."""
@@ -118,6 +132,6 @@ def a_night(stack: Stack, model: ModelFile) -> Iterator[Night]:
         database.close()
 
 
-def rows_of(chunks: list[Chunk]) -> Any:
+def rows_of(chunks: list[Chunk]) -> int:
     """How many comparisons chunks hold."""
     return sum(chunk.last - chunk.first + 1 for chunk in chunks)

@@ -49,8 +49,14 @@ def _command(pid: int) -> str:
 def children(pid: int) -> list[int]:
     """The processes that a process started and that live."""
     with suppress(FileNotFoundError, ProcessLookupError):
-        return [int(each) for each in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+        found = map(int, Path(f"/proc/{pid}/task/{pid}/children").read_text().split())
+        return [each for each in found if not gone(each)]
     return []
+
+
+def tree(pid: int) -> list[int]:
+    """A process and all that descend from it."""
+    return [pid, *(each for child_pid in children(pid) for each in tree(child_pid))]
 
 
 def state(pid: int) -> str:
@@ -133,7 +139,9 @@ def _in_transaction(database: Database) -> bool:
         finally:
             connection.close()
         return False
-    query = sa.text("SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'")
+    query = sa.text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
+    )
     with database.read() as session:
         return bool(session.scalar(query))
 

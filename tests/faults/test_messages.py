@@ -38,7 +38,7 @@ def twice_and_shuffled(night: Night, queue: str) -> int:
     """Double what waits in a queue and shuffle it; returns how many messages it then holds."""
     redis = night.stack.redis_client()
     messages = redis.lrange(queue, 0, -1) * 2
-    random.Random(queue).shuffle(messages)
+    random.Random(queue).shuffle(messages)  # noqa: S311 (no secret)
     if messages:
         redis.delete(queue)
         redis.rpush(queue, *messages)

@@ -6,6 +6,8 @@ import os
 import signal
 import time
 
+import pytest
+
 from shared.config import Settings
 from shared.queue import make_celery
 from shared.tables.jobs import ChunkState
@@ -32,6 +34,7 @@ def unacknowledged(night: Night) -> int:
     return found
 
 
+@pytest.mark.long
 def test_killed_before_the_claim(night: Night) -> None:
     """The worker has the message and has claimed nothing when it is killed."""
     parent, process = program(night.stack, "score"), child(night.stack, "score")
@@ -58,6 +61,7 @@ def test_killed_within_a_chunk(night: Night) -> None:
     assert {taken[chunk.first] for chunk in held} == {2}
 
 
+@pytest.mark.long
 def test_killed_after_the_results_and_before_the_acknowledgement(night: Night) -> None:
     """All is written, and Redis still holds the message: it comes again, and changes nothing."""
     parent = program(night.stack, "score")
@@ -124,6 +128,7 @@ def test_a_deploy_hands_back_at_once(night: Night) -> None:
     assert {chunk.tries for chunk in night.chunks(job)} == {1}
 
 
+@pytest.mark.long
 def test_a_worker_whose_parent_is_killed_leaves_no_orphan(night: Night) -> None:
     """The child may finish what it holds; then it is gone, and only the new worker's processes are left."""
     parent, process = program(night.stack, "score"), child(night.stack, "score")
@@ -133,5 +138,3 @@ def test_a_worker_whose_parent_is_killed_leaves_no_orphan(night: Night) -> None:
     night.ends_undisturbed(job)
     wait_for(lambda: gone(process), "the orphan to end")
     assert program(night.stack, "score") != parent
-
-

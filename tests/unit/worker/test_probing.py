@@ -14,7 +14,9 @@ POISON = Path(__file__).parents[2] / "faults" / "poison"
 
 
 @pytest.mark.parametrize(
-    ("data", "deadly"), [(png(), False), (b"no image", False), (deadly_png(), True)], ids=["sound", "unusable", "deadly"]
+    ("data", "deadly"),
+    [(png(), False), (b"no image", False), (deadly_png(), True)],
+    ids=["sound", "unusable", "deadly"],
 )
 def test_only_an_image_that_ends_the_process_is_deadly(
     monkeypatch: pytest.MonkeyPatch, data: bytes, deadly: bool
