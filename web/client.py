@@ -50,15 +50,10 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def submit(self, kind: str, fields: dict[str, str], files: Files, key: str = "") -> Document:
-        """Queue a job. ``files`` are (field, (name, stream, media type)); streams are sent as they are read.
-
-        Sent again under the same ``key``, after the connection broke say, the request gives the job it made before.
-        """
+    def submit(self, kind: str, fields: dict[str, str], files: Files) -> Document:
+        """Queue a job. ``files`` are (field, (name, stream, media type)); streams are sent as they are read."""
         # No limit on the wait: after the last byte of a large upload the server still stores and checks it.
-        headers = {"Idempotency-Key": key} if key else {}
-        options = {"params": {"kind": kind}, "data": fields, "files": files, "headers": headers}
-        return self._call("POST", "/jobs", **options, timeout=SUBMIT_TIMEOUT)
+        return self._call("POST", "/jobs", params={"kind": kind}, data=fields, files=files, timeout=SUBMIT_TIMEOUT)
 
     def job(self, job_id: str) -> Document:
         return self._call("GET", f"/jobs/{job_id}")

@@ -15,7 +15,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import FileStorage
 
 from shared.errors import InvalidInput
-from shared.jobs.submit import Sent, SentBefore, SoloSpec
+from shared.jobs.submit import Sent, SoloSpec
 from shared.queue import SOLO_TASKS
 from shared.specs import SPECS, VerifySpec
 from shared.storage import pieces_of
@@ -23,7 +23,6 @@ from shared.tables import Job, Upload
 from web.errors import invalid_fields, is_api
 from web.services import services
 
-MAX_KEY = 64  # characters of an Idempotency-Key
 S = TypeVar("S", bound=BaseModel)
 CONTENTS = {
     "train": "a ZIP of writers' signatures",
@@ -69,8 +68,7 @@ def spec_from_form(kind: type[S]) -> S:
 def submit_from_request(kind: str, person_id: int) -> Job:
     """Queue what the request asks for: the one path of the API and the pages.
 
-    The queue is asked first, so that a request it cannot take leaves nothing behind. A request that is sent again
-    with the ``Idempotency-Key`` that it had gives the job that it made then.
+    The queue is asked first, so that a request it cannot take leaves nothing behind.
 
     Raises:
         CountersignError: what is wrong with the request, or ``queue_unavailable``.
@@ -85,10 +83,6 @@ def submit_from_request(kind: str, person_id: int) -> Job:
 
     try:
         return _submit(kind, person_id, keep)
-    except SentBefore as before:
-        for sent in stored:
-            _drop_unless_accepted(sent)
-        return before.job
     except Exception:  # whatever it was, it is raised again below
         for sent in stored:
             _drop_unless_accepted(sent)
@@ -103,7 +97,7 @@ def _drop_unless_accepted(sent: Sent) -> None:
 
 
 def _submit(kind: str, person_id: int, keep: Callable[[FileStorage], Sent]) -> Job:
-    label, key = request.form.get("label", "").strip(), _idempotency_key()
+    label = request.form.get("label", "").strip()
     archives = files_of("archive")
     if len(archives) > 1:
         raise InvalidInput("file_missing", "Send one archive in the field 'archive'.")
@@ -114,29 +108,14 @@ def _submit(kind: str, person_id: int, keep: Callable[[FileStorage], Sent]) -> J
         spec = spec_from_form(SPECS[kind])
         if not archives:
             raise InvalidInput("file_missing", f"Send {CONTENTS[kind]} in the field 'archive'.")
-        return submissions.on_archive(keep(archives[0]), cast("SoloSpec", spec), person_id, label, key)
+        return submissions.on_archive(keep(archives[0]), cast("SoloSpec", spec), person_id, label)
     verify = spec_from_form(VerifySpec)
     if archives:
-        return submissions.verify_batch(keep(archives[0]), verify, person_id, label, key)
+        return submissions.verify_batch(keep(archives[0]), verify, person_id, label)
     questioned, references = files_of("questioned"), files_of("reference")
     if len(questioned) != 1 or not references:
         raise InvalidInput(
             "file_missing",
             "Send a ZIP with manifest.csv in 'archive', or one image in 'questioned' and some in 'reference'.",
         )
-    kept = keep(questioned[0]), [keep(file) for file in references]
-    return submissions.verify_pair(*kept, verify, person_id, label, key)
-
-
-def _idempotency_key() -> str:
-    """The request's ``Idempotency-Key``; "" without one.
-
-    Raises:
-        InvalidInput: code ``idempotency_key_invalid``.
-    """
-    key = request.headers.get("Idempotency-Key", "")
-    if len(key) > MAX_KEY or not key.isascii() or not key.isprintable():
-        raise InvalidInput(
-            "idempotency_key_invalid", f"An Idempotency-Key has up to {MAX_KEY} ASCII characters, such as a UUID."
-        )
-    return key
+    return submissions.verify_pair(keep(questioned[0]), [keep(file) for file in references], verify, person_id, label)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from hashlib import sha256
 
-import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
@@ -20,7 +18,7 @@ from shared.queue import SOLO_TASKS, Doorbell, QueueNames, TaskNames
 from shared.registry import default_model, find_model
 from shared.specs import NETWORKS, EvaluateSpec, IdentifySpec, TrainSpec, TuneSpec, VerifySpec
 from shared.storage import BlobStore, Stored
-from shared.tables import Chunk, Comparison, Job, Person, ReferenceSet, Region, Upload
+from shared.tables import Chunk, Comparison, Job, ReferenceSet, Region, Upload
 from shared.tables.base import public_id
 from shared.tables.registry import ModelVersion
 
@@ -37,25 +35,13 @@ class Sent:
     filename: str
 
 
-class SentBefore(Exception):
-    """The same request made a job already under this key: that one is the answer."""
-
-    def __init__(self, job: Job) -> None:
-        super().__init__(job.public_id)
-        self.job = job
-
-
 def archive_limits(settings: Settings) -> ArchiveLimits:
     """The limits on archives that ``settings`` give."""
     return ArchiveLimits(settings.max_entries, settings.max_entry, settings.max_ratio)
 
 
 class Submissions:
-    """The front ends' way to queue work. The caller has asked ``doorbell.check()`` before it stored the upload.
-
-    A ``key`` is the sender's name for a request: sent again it raises :class:`SentBefore`, and another request under
-    it InvalidInput with code ``idempotency_key_reused``.
-    """
+    """The front ends' way to queue work. The caller has asked ``doorbell.check()`` before it stored the upload."""
 
     def __init__(self, settings: Settings, database: Database, store: BlobStore, doorbell: Doorbell) -> None:
         self._settings = settings
@@ -63,7 +49,7 @@ class Submissions:
         self._store = store
         self._doorbell = doorbell
 
-    def verify_batch(self, sent: Sent, spec: VerifySpec, person_id: int | None, label: str = "", key: str = "") -> Job:
+    def verify_batch(self, sent: Sent, spec: VerifySpec, person_id: int | None, label: str = "") -> Job:
         """Queue a batch: an archive with ``manifest.csv``.
 
         Raises:
@@ -73,20 +59,14 @@ class Submissions:
         with self._store.open(sent.stored.key) as file:
             check_manifest(Archive(file, archive_limits(self._settings)))
         with self._database.write() as session:
-            job = self._add_job(session, spec, person_id, label or sent.filename, key, [sent])
+            job = self._add_job(session, spec, person_id, label or sent.filename)
             job.model_id = _model_for(session, spec).id
             job.upload_id = _add_upload(session, sent).id
         self._doorbell.ring(TaskNames.INTAKE, job.public_id)
         return job
 
     def verify_pair(
-        self,
-        questioned: Sent,
-        references: list[Sent],
-        spec: VerifySpec,
-        person_id: int | None,
-        label: str = "",
-        key: str = "",
+        self, questioned: Sent, references: list[Sent], spec: VerifySpec, person_id: int | None, label: str = ""
     ) -> Job:
         """Queue one comparison of single images. There is no manifest, so it skips intake.
 
@@ -98,9 +78,10 @@ class Submissions:
             raise InvalidInput("reference_missing", "Send at least one reference image beside the questioned one.")
         if len(references) > self._settings.max_references:
             raise InvalidInput("reference_too_many", f"Send at most {self._settings.max_references} references.")
-        label = label or f"{questioned.filename} against {references[0].filename}"
         with self._database.write() as session:
-            job = self._add_job(session, spec, person_id, label, key, [questioned, *references])
+            job = self._add_job(
+                session, spec, person_id, label or f"{questioned.filename} against {references[0].filename}"
+            )
             job.model_id = _model_for(session, spec).id
             job.intake_done, job.total, job.chunks_left = True, 1, 1
             session.flush()
@@ -122,7 +103,7 @@ class Submissions:
         self._doorbell.ring(TaskNames.SCORE, job.public_id, queue=QueueNames.INTERACTIVE)
         return job
 
-    def on_archive(self, sent: Sent, spec: SoloSpec, person_id: int | None, label: str = "", key: str = "") -> Job:
+    def on_archive(self, sent: Sent, spec: SoloSpec, person_id: int | None, label: str = "") -> Job:
         """Queue a job that one worker does alone, on an archive of labelled images.
 
         Raises:
@@ -136,7 +117,7 @@ class Submissions:
         with self._database.write() as session:
             if isinstance(spec, TrainSpec) and spec.from_model:
                 spec = _begun_with(find_model(session, spec.from_model), spec)
-            job = self._add_job(session, spec, person_id, label or sent.filename, key, [sent])
+            job = self._add_job(session, spec, person_id, label or sent.filename)
             job.upload_id = _add_upload(session, sent).id
             if isinstance(spec, IdentifySpec | EvaluateSpec):
                 job.model_id = _model_for(session, spec).id
@@ -144,52 +125,18 @@ class Submissions:
         self._doorbell.ring(SOLO_TASKS[spec.kind], job.public_id)
         return job
 
-    def _add_job(
-        self,
-        session: Session,
-        spec: VerifySpec | SoloSpec,
-        person_id: int | None,
-        label: str,
-        key: str,
-        files: list[Sent],
-    ) -> Job:
-        request = _request_digest(spec, files) if key else None
-        _refuse_twice(session, person_id, key, request)
+    def _add_job(self, session: Session, spec: VerifySpec | SoloSpec, person_id: int | None, label: str) -> Job:
         job = Job(
             public_id=public_id("job"),
             kind=spec.kind,
             spec=spec.model_dump(mode="json"),
             person_id=person_id,
-            request_key=key or None,
-            request_digest=request,
             label=_storable(label),
             created_at=utcnow(),
         )
         session.add(job)
         audit.note(session, person_id, "job.submit", job.public_id, kind=spec.kind)
         return job
-
-
-def _request_digest(spec: VerifySpec | SoloSpec, files: list[Sent]) -> str:
-    """What a request asks for, as ``sha256:`` and 64 digits: the settings and the contents of its files."""
-    text = "\n".join([spec.model_dump_json(), *(file.stored.digest for file in files)])
-    return f"sha256:{sha256(text.encode()).hexdigest()}"
-
-
-def _refuse_twice(session: Session, person_id: int | None, key: str, request: str | None) -> None:
-    """Raise where the sender's key is in use; of two requests at the same time the second waits for the first."""
-    if not key:
-        return
-    session.execute(sa.select(Person.id).where(Person.id == person_id).with_for_update())
-    job = session.scalars(sa.select(Job).where(Job.person_id == person_id, Job.request_key == key)).first()
-    if job is not None and job.request_digest == request:
-        session.expunge(job)  # the rollback that follows would empty it
-        raise SentBefore(job)
-    if job is not None:
-        raise InvalidInput(
-            "idempotency_key_reused",
-            f"This Idempotency-Key made the job {job.public_id} from other files or settings. Use a new key.",
-        )
 
 
 def _steps(spec: SoloSpec, archive: Archive) -> int:

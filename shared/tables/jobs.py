@@ -70,8 +70,6 @@ class Job(Base):
     upload_id: Mapped[int | None] = mapped_column(sa.ForeignKey("uploads.id"))
     model_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id"))
     person_id: Mapped[int | None] = mapped_column(sa.ForeignKey("people.id"))
-    request_key: Mapped[str | None] = mapped_column(sa.String(64))  # the sender's own name for the request
-    request_digest: Mapped[str | None] = mapped_column(sa.String(71))  # of what was asked for under that name
 
     fence: Mapped[int] = mapped_column(default=0)
     lease_until: Mapped[float] = mapped_column(default=0.0)  # seconds since 1970, the database's clock
@@ -102,7 +100,7 @@ class Job(Base):
     model: Mapped[ModelVersion | None] = relationship(lazy="raise", foreign_keys=[model_id])
     person: Mapped[Person | None] = relationship(lazy="raise")
 
-    __table_args__ = (sa.Index("ix_jobs_state", "state", "kind"), sa.UniqueConstraint("person_id", "request_key"))
+    __table_args__ = (sa.Index("ix_jobs_state", "state", "kind"),)
 
 
 class Chunk(Base):

@@ -12,10 +12,6 @@ depends_on = None
 
 
 def upgrade() -> None:
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.add_column(sa.Column("request_key", sa.String(length=64), nullable=True))
-        batch_op.add_column(sa.Column("request_digest", sa.String(length=71), nullable=True))
-        batch_op.create_unique_constraint(batch_op.f("uq_jobs_person_id_request_key"), ["person_id", "request_key"])
     with op.batch_alter_table("results", schema=None) as batch_op:
         for name in ("llr", "accept_from", "reject_below"):
             batch_op.add_column(sa.Column(name, sa.Double(), nullable=True))
@@ -66,8 +62,4 @@ def downgrade() -> None:
         op.drop_table(table)
     with op.batch_alter_table("results", schema=None) as batch_op:
         for name in ("llr", "scale", "accept_from", "reject_below"):
-            batch_op.drop_column(name)
-    with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.drop_constraint(batch_op.f("uq_jobs_person_id_request_key"), type_="unique")
-        for name in ("request_key", "request_digest"):
             batch_op.drop_column(name)

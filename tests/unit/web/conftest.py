@@ -30,10 +30,10 @@ class Caller:
     def delete(self, path: str) -> TestResponse:
         return self._call("DELETE", path)
 
-    def submit(self, kind: str = "verify", headers: dict[str, str] | None = None, **fields: Any) -> TestResponse:
+    def submit(self, kind: str = "verify", **fields: Any) -> TestResponse:
         """Send a form; bytes become files."""
         data = {name: (io.BytesIO(v), f"{name}.bin") if isinstance(v, bytes) else v for name, v in fields.items()}
-        return self.post(f"/jobs?kind={kind}", data=data, headers=headers or {})
+        return self.post(f"/jobs?kind={kind}", data=data)
 
     def _call(self, method: str, path: str, **options: Any) -> TestResponse:
         headers = {"Authorization": f"Bearer {self.key}"} | options.pop("headers", {})

@@ -251,22 +251,3 @@ def test_no_such_job(caller: Caller, path: str) -> None:
 @pytest.mark.parametrize("act", ["cancel", "retry"])
 def test_no_such_job_to_act_upon(caller: Caller, act: str) -> None:
     assert_problem(caller.post(f"/jobs/job_none/{act}"), 404, "job_unknown")
-
-
-def test_a_request_sent_again_under_its_key_makes_no_second_job(
-    caller: Caller, database: Database, settings: Settings
-) -> None:
-    unbacked_model(database)
-    content = batch()
-    first, again = (caller.submit(archive=content, headers={"Idempotency-Key": "night-1"}) for _ in range(2))
-    assert (first.status_code, again.status_code) == (202, 202)
-    assert again.get_json()["id"] == first.get_json()["id"]
-    assert len(blobs(settings)) == 1
-    other = batch_of(("2", "a.png", "b.png"), images={"a.png": png(), "b.png": png(1)})
-    refused = caller.submit(archive=other, headers={"Idempotency-Key": "night-1"})
-    assert_problem(refused, 422, "idempotency_key_reused")
-    assert caller.submit(archive=other, headers={"Idempotency-Key": "night-2"}).status_code == 202
-    assert_problem(caller.submit(archive=other, headers={"Idempotency-Key": "n" * 65}), 422, "idempotency_key_invalid")
-    with database.read() as session:
-        assert session.scalar(sa.select(sa.func.count()).select_from(Job)) == 2
-    assert len(blobs(settings)) == 2

@@ -34,7 +34,7 @@ def test_a_search_is_accepted(caller: Caller, doorbell: Doorbells) -> None:
 @pytest.mark.parametrize(
     "fields", [{"trials": "0"}, {"folds": "1"}, {"network": "huge"}, {"learning_rate": "0.1"}, {"preset": "none"}]
 )
-def test_bad_fields_are_refused(caller: Caller, fields: dict[str, Any]) -> None:
+def test_bad_fields_are_refused(caller: Caller, fields: dict[str, str]) -> None:
     assert_problem(caller.submit("tune", archive=zip_of({"a/genuine/1.png": png(1)}), **fields), 422, "field_invalid")
 
 
