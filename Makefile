@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: help setup demo run test lint format bench accuracy clean lock
+.PHONY: help setup demo run test faults soak lint format bench accuracy clean lock
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -28,6 +28,12 @@ run: $(STAMP) ## run the whole stack on 127.0.0.1:5000 until Ctrl-C
 
 test: $(STAMP) ## run all tests
 	$(BIN)/python -m pytest
+
+faults: $(STAMP) ## kill, fill, stop and confuse everything: a quarter of an hour; `make test` runs a part of it
+	$(BIN)/python -m pytest tests/faults -m "long or not long"
+
+soak: $(STAMP) ## mixed jobs and a random kill every 20 s; MINUTES=30
+	$(BIN)/python -m tests.faults.soak --minutes $(or $(MINUTES),30)
 
 lint: $(STAMP) ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .

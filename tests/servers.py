@@ -39,14 +39,14 @@ OWN_PASSWORD = "a password of my own"
 T = TypeVar("T")
 
 
-def wait_for(look: Callable[[], T | None], what: str, seconds: float = 60.0) -> T:
+def wait_for(look: Callable[[], T | None], what: str, seconds: float = 60.0, pause: float = 0.05) -> T:
     """What ``look`` gives once it gives something; fails with ``what`` after a generous while."""
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found = look()
         if found:
             return found
-        time.sleep(0.05)
+        time.sleep(pause)
     raise AssertionError(f"waited {seconds:.0f} s in vain for {what}")
 
 
@@ -169,10 +169,15 @@ class Stack:
         self._process = None
         return status
 
+    @property
+    def pid(self) -> int:
+        """The supervisor's process id."""
+        assert self._process is not None
+        return self._process.pid
+
     def children(self) -> list[int]:
         """The processes that the supervisor started."""
-        assert self._process is not None
-        pid = self._process.pid
+        pid = self.pid
         return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
     def kill(self) -> int:

@@ -11,11 +11,12 @@ from numpy.typing import NDArray
 
 from shared.archives import Entry, read_entry
 from shared.config import Settings
-from shared.errors import UnusableImage
+from shared.errors import CountersignError, UnusableImage
 from shared.jobs.chunks import RegionSource
 from shared.storage import BlobStore
 from shared.tables import Region
 from worker.ml.images import ImageLimits, decode
+from worker.probing import Probe
 
 
 class RegionReader:
@@ -43,6 +44,15 @@ class RegionReader:
         """
         region = source.region
         return decode(self._bytes(source), region.page, _box(region), self._limits, channels)
+
+    def is_deadly(self, source: RegionSource) -> bool:
+        """Whether decoding a region ends the process that does it; asked of another process, which takes a second."""
+        region = source.region
+        try:
+            data = self._bytes(source)
+        except CountersignError:
+            return False
+        return Probe(page=region.page, box=_box(region), max_pixels=self._limits.max_pixels).is_deadly(data)
 
     def _bytes(self, source: RegionSource) -> bytes:
         with self._lock:  # one position in each file: seek and read belong together

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -64,10 +65,12 @@ class SoloJob:
 
     @contextmanager
     def folder(self) -> Iterator[Path]:
-        """A folder of the job's own, gone when the block ends."""
+        """A folder of the job's own, gone when the block ends; what a worker that was killed left of it goes before."""
         home = self.context.settings.home / "training"
         home.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=home) as folder:
+        for left in home.glob(f"{self.public_id}.*"):
+            shutil.rmtree(left, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=home, prefix=f"{self.public_id}.") as folder:
             yield Path(folder)
 
     @contextmanager

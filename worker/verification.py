@@ -32,6 +32,7 @@ from worker.encoding import Interrupted, encode
 from worker.heartbeat import Heartbeat
 from worker.judging import judge, unscorable
 from worker.models import ModelCache, shared_models
+from worker.regions import RegionReader
 
 log = logging.getLogger(__name__)
 
@@ -93,11 +94,13 @@ def _set_aside(context: Context, model: ModelVersion, chunk: ChunkClaim) -> bool
     claim = Claim(model, (chunk,))
     with context.database.read() as session:
         work = load_work(session, claim)
-    regions = [
-        region_values(region_id, code=fault.code, message=fault.message)
-        for region_id, source in work.sources.items()
-        if source.region.digest is None and not source.region.code  # those that were decoded once are sound
-    ]
+    with RegionReader(context.settings, context.store) as reader:
+        regions = [
+            region_values(region_id, code=fault.code, message=fault.message)
+            for region_id, source in work.sources.items()
+            # Those that were decoded once are sound; of the others only the one that kills is to be blamed.
+            if source.region.digest is None and not source.region.code and reader.is_deadly(source)
+        ]
     results = [unscorable(pending, model, fault) for pending in work.pending]
     record(context.database, claim, Scored(results=results, regions=regions))
     return True

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.db import Database, epoch_now, insert_ignore, utcnow
+from shared.db import Database, epoch_now, insert_ignore, passed, utcnow
 from shared.jobs.lifecycle import end_if_complete, settle_cancel
 from shared.tables import (
     Chunk,
@@ -91,7 +91,7 @@ def region_values(region_id: int, **found: Any) -> dict[str, Any]:
 
 _OPEN = (
     Chunk.state.in_((ChunkState.WAITING, ChunkState.CLAIMED)),
-    Chunk.lease_until < epoch_now(),
+    passed(Chunk.lease_until),
     Job.state.in_((JobState.QUEUED, JobState.RUNNING)),
 )
 

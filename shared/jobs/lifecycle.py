@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared import audit
-from shared.db import Database, epoch_now, utcnow
+from shared.db import Database, epoch_now, passed, utcnow
 from shared.errors import Conflict, CountersignError
 from shared.tables import Chunk, Job, JobState
 from shared.tables.jobs import ChunkState
@@ -37,7 +37,7 @@ def claim_job(database: Database, public_id: str, owner: str, lease: float) -> J
         .where(
             Job.public_id == public_id,
             Job.state.in_((JobState.QUEUED, JobState.RUNNING)),
-            Job.lease_until < epoch_now(),
+            passed(Job.lease_until),
         )
         .values(
             state=JobState.RUNNING,
@@ -174,10 +174,10 @@ def request_cancel(database: Database, public_id: str, person_id: int | None) ->
 
 def settle_cancel(session: Session, job_id: int) -> bool:
     """Cancel a job that was asked to stop, once no worker holds any part of it."""
-    held = sa.exists().where(Chunk.job_id == Job.id, Chunk.state == ChunkState.CLAIMED, Chunk.lease_until > epoch_now())
+    held = sa.exists().where(Chunk.job_id == Job.id, Chunk.state == ChunkState.CLAIMED, ~passed(Chunk.lease_until))
     statement = (
         sa.update(Job)
-        .where(Job.id == job_id, Job.state == JobState.CANCELLING, Job.lease_until < epoch_now(), ~held)
+        .where(Job.id == job_id, Job.state == JobState.CANCELLING, passed(Job.lease_until), ~held)
         .values(state=JobState.CANCELLED, finished_at=utcnow(), phase="")
     )
     cancelled = _changed(session, statement)

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from shared.config import Settings
-from shared.db import Database, epoch_now
+from shared.db import Database, epoch_now, passed
 from shared.jobs.lifecycle import settle_cancel
 from shared.queue import Doorbell, task_of
 from shared.tables import Chunk, Job, JobState
@@ -24,14 +24,14 @@ def requeue_stalled(settings: Settings, database: Database, doorbell: Doorbell) 
     waiting = sa.exists().where(
         Chunk.job_id == Job.id,
         Chunk.state.in_((ChunkState.WAITING, ChunkState.CLAIMED)),
-        Chunk.lease_until < epoch_now(),
+        passed(Chunk.lease_until),
     )
     stalled = (
         sa.select(Job.id, Job.public_id, Job.kind, Job.intake_done)
         .where(
             Job.state.in_((JobState.QUEUED, JobState.RUNNING)),
-            Job.rung_at < epoch_now() - pause,
-            sa.or_(sa.and_(~Job.intake_done, Job.lease_until < epoch_now()), sa.and_(Job.intake_done, waiting)),
+            sa.or_(Job.rung_at < epoch_now() - pause, Job.rung_at > epoch_now()),  # the latter: the clock was set back
+            sa.or_(sa.and_(~Job.intake_done, passed(Job.lease_until)), sa.and_(Job.intake_done, waiting)),
         )
         .order_by(Job.id)
         .limit(500)

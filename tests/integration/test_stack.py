@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import signal
 from pathlib import Path
 
 import httpx
 import pytest
-import sqlalchemy as sa
 
-from shared.tables import Chunk
 from tests.factories import (
     batch_of,
     blank_png,
@@ -266,24 +262,3 @@ def test_cancel_a_training_while_it_runs(stack: Stack, training_set: Path) -> No
     assert "endless" not in {model["name"] for model in stack.json("models")}
     done = stack.run("cancel", job["id"], status=1)
     assert "[job_ended]" in done.stderr
-
-
-def test_a_worker_that_is_killed_costs_nothing_but_time(stack: Stack, tmp_path: Path) -> None:
-    """The process that holds a claim is killed; its lease runs out and the rest is scored, each row once."""
-    images = {f"{number}.png": png(number) for number in range(60)}
-    rows = [(n, f"{n % 60}.png", f"{(n * 7 + 1) % 60}.png") for n in range(400)]
-    path = tmp_path / "batch.zip"
-    path.write_bytes(batch_of(*rows, images=images))
-    job = stack.json("submit", "verify", path)
-    database = stack.database()
-
-    def holder() -> str | None:
-        with database.read() as session:
-            return session.scalars(sa.select(Chunk.owner).where(Chunk.owner.is_not(None))).first()
-
-    os.kill(int(wait_for(holder, "a claim").rpartition(":")[2]), signal.SIGKILL)
-    database.close()
-    ended = stack.ended(job["id"])
-    assert (ended["state"], ended["done"], ended["total"]) == ("succeeded", 400, 400)
-    assert sum(ended["counts"].values()) == 400
-    assert [row["id"] for row in stack.json("results", job["id"])] == [str(number) for number in range(400)]

@@ -224,24 +224,18 @@ class _Stack:
 
 def _commands(home: Path, redis_socket: Path, own_redis: bool, host: str, port: int) -> list[tuple[str, list[str]]]:
     python = sys.executable
-    celery = [
-        python,
-        "-m",
-        "celery",
-        "--app",
-        "worker.app",
-        "worker",
-        "--without-gossip",
-        "--without-mingle",
-    ]
+    app = [python, "-m", "celery", "--app", "worker.app"]
+    celery = [*app, "worker", "--without-gossip", "--without-mingle"]
     gunicorn = [python, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1", "--threads", "16"]
     gunicorn += ["--timeout", "120", "--graceful-timeout", "20", "--no-control-socket"]
-    beat = ["--beat", "--schedule", str(home / "beat")]
+    beat = ["beat", "--schedule", str(home / "beat"), "--pidfile", ""]
     commands = [
         # Two children: pictures and the sweep go on while a large manifest is taken in.
-        ("io", [*celery, "--concurrency", "2", "--queues", "io", "--hostname", "io@%h", *beat]),
+        ("io", [*celery, "--concurrency", "2", "--queues", "io", "--hostname", "io@%h"]),
         ("score", [*celery, "--concurrency", "1", "--queues", "interactive,batch", "--hostname", "score@%h"]),
         ("train", [*celery, "--concurrency", "1", "--queues", "train", "--hostname", "train@%h"]),
+        # Not within a worker: Celery does not start its embedded beat again when that dies, and the sweep would end.
+        ("beat", [*app, *beat]),
         ("web", [*gunicorn, "--bind", f"{host}:{port}", "web.app:create_app()"]),
     ]
     if own_redis:

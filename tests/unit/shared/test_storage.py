@@ -3,8 +3,10 @@ from __future__ import annotations
 import errno
 import hashlib
 import io
+import os
 import resource
 import signal
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from shared.errors import NotFound, StorageFull
-from shared.storage import FolderStore, open_store, pieces_of
+from shared.storage import STALE_SECONDS, FolderStore, open_store, pieces_of
 
 
 def files_in(store: FolderStore) -> list[str]:
@@ -140,3 +142,13 @@ def test_pieces_of_a_stream() -> None:
     pieces = list(pieces_of(io.BytesIO(data)))
     assert b"".join(pieces) == data
     assert max(map(len, pieces)) == 2**20
+
+
+def test_what_a_killed_process_left_half_written_goes_after_a_day(tmp_path: Path) -> None:
+    FolderStore(tmp_path)
+    old, fresh = tmp_path / "staging" / "old", tmp_path / "staging" / "fresh"
+    for path in (old, fresh):
+        path.write_bytes(b"half")
+    os.utime(old, (0, time.time() - STALE_SECONDS - 60))
+    FolderStore(tmp_path)
+    assert list((tmp_path / "staging").iterdir()) == [fresh]

@@ -1,0 +1,236 @@
+"""The soak: mixed jobs for as long as is wished, and a random kill every so often.
+
+``python -m tests.faults.soak --minutes 30 --every 20`` starts a stack of its own, and ends with status 1 when a row was
+lost or written twice, when an answer differs from an undisturbed run's, or when memory, files or connections grew.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+import sqlalchemy as sa
+
+from shared.tables import Epoch, Identification
+from tests.factories import ModelFile, make_model_file, png, training_files, zip_of
+from tests.faults.night import Night, a_night
+from tests.faults.processes import MARKS, children, kill, kill_program, program, tree
+from tests.servers import Stack
+from web.client import Document
+
+AT_ONCE = 4  # jobs under way
+EPOCHS = 3
+TESTS = 12  # images of an identification
+SAMPLE_SECONDS = 10.0
+END_SECONDS = 300.0  # for the last jobs to end in, undisturbed
+# What may grow between the first and the last third: the middle of many samples still swings as processes come and go.
+MOST_GROWTH = {"megabytes": 1.15, "files": 1.15, "connections": 1.25}
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """The stack at one moment: what all its processes hold together."""
+
+    megabytes: float
+    files: int
+    connections: int  # of Redis
+    processes: int
+
+
+@dataclass
+class Tally:
+    """What happened, and what went wrong."""
+
+    kills: Counter[str] = field(default_factory=Counter)
+    jobs: Counter[str] = field(default_factory=Counter)
+    rows: int = 0
+    faults: list[str] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+
+
+class Soak:
+    """Jobs, kills and checks on one stack."""
+
+    def __init__(self, night: Night, seed: int) -> None:
+        self._night = night
+        self._random = random.Random(seed)  # noqa: S311 (what is killed is no secret)
+        self._under_way: list[tuple[str, Document]] = []
+        self._training = zip_of(training_files(writers=3, genuine=3, forged=1))
+        self._gallery = zip_of(
+            {f"categories/{name}/{n}.png": png(10 * name + n) for name in range(3) for n in range(2)}
+            | {f"test/{n}.png": png(n) for n in range(TESTS)}
+        )
+        self.tally = Tally()
+
+    def run(self, seconds: float, every: float) -> Tally:
+        """Keep jobs coming and kill something each ``every`` seconds; then let all that is under way end."""
+        begun = time.monotonic()
+        next_kill, next_sample = begun + every, begun
+        while (now := time.monotonic()) < begun + seconds:
+            if now >= next_kill:
+                self._kill()
+                next_kill += every
+            if now >= next_sample:
+                self._sample()
+                next_sample += SAMPLE_SECONDS
+            self._settle()
+            self._top_up()
+            time.sleep(0.5)
+        end = time.monotonic() + END_SECONDS
+        while self._under_way and time.monotonic() < end:
+            self._settle()
+            time.sleep(0.5)
+        self.tally.faults += [f"{kind} {job['id']} did not end" for kind, job in self._under_way]
+        self._growth()
+        self._leftovers()
+        return self.tally
+
+    def _kill(self) -> None:
+        """Kill a program with its children, or one child of a worker."""
+        name = self._random.choice(sorted(MARKS))
+        stack = self._night.stack
+        inside = children(program(stack, name))
+        if inside and self._random.random() < 0.5:
+            kill(self._random.choice(inside))
+            name += "'s child"
+        else:
+            kill_program(stack, name)
+        self.tally.kills[name] += 1
+
+    def _top_up(self) -> None:
+        while len(self._under_way) < AT_ONCE:
+            kind = self._random.choices(("verify", "identify", "train"), (6, 2, 1))[0]
+            try:
+                self._under_way.append((kind, self._submit(kind)))
+            except Exception as error:  # noqa: BLE001 (whatever broke off: the sender was told, and sends it again)
+                self.tally.jobs[f"refused: {type(error).__name__}"] += 1
+                return
+
+    def _submit(self, kind: str) -> Document:
+        if kind == "train":
+            fields = {"network": "compact", "epochs": str(EPOCHS), "name": "soaked"}
+            return self._night.submit(self._training, kind, **fields)
+        return self._night.submit(self._gallery, kind) if kind == "identify" else self._night.submit()
+
+    def _settle(self) -> None:
+        """Check the jobs that have ended."""
+        for kind, job in list(self._under_way):
+            state = self._night.job(job).state
+            if state in ("succeeded", "failed", "cancelled"):
+                self._under_way.remove((kind, job))
+                self.tally.jobs[f"{kind} {state}"] += 1
+                try:
+                    self._check(kind, job, state)
+                except AssertionError as error:
+                    self.tally.faults.append(f"{kind} {job['id']}: {str(error)[:500]}")
+
+    def _check(self, kind: str, job: Document, state: str) -> None:
+        row = self._night.job(job)
+        assert state == "succeeded", f"{state}: {row.error_code} {row.error_message}"
+        if kind == "verify":
+            self._night.nothing_lost_or_twice(job, len(self._night.expected))
+            self._night.same(self._night.answers_from_database(job))
+            self.tally.rows += len(self._night.expected)
+        else:
+            table = Epoch.epoch if kind == "train" else Identification.ordinal
+            query = sa.select(table).where(table.class_.job_id == row.id).order_by(table)
+            with self._night.database.read() as session:
+                found = list(session.scalars(query))
+            assert found == list(range(1, (EPOCHS if kind == "train" else TESTS) + 1)), f"rows {found}"
+            self.tally.rows += len(found)
+
+    def _sample(self) -> None:
+        pids = tree(self._night.stack.pid)
+        clients = self._night.stack.redis_client()
+        try:
+            connections = int(clients.info("clients")["connected_clients"])
+        except Exception:  # noqa: BLE001 (Redis was just killed: the next sample counts)
+            return
+        finally:
+            clients.close()
+        held = [resident(pid) for pid in pids]
+        self.tally.samples.append(Sample(sum(held) / 2**20, sum(map(open_files, pids)), connections, len(pids)))
+
+    def _growth(self) -> None:
+        samples = self.tally.samples
+        third = len(samples) // 3
+        if third < 3:
+            return
+        for name, most in MOST_GROWTH.items():
+            first, last = (
+                sorted(getattr(sample, name) for sample in part)[third // 2]
+                for part in (samples[:third], samples[-third:])
+            )
+            if last > most * first:
+                self.tally.faults.append(f"{name} grew from {first:.0f} to {last:.0f}")
+
+    def _leftovers(self) -> None:
+        """No half-written file may be left, and no process outside the stack."""
+        home = self._night.stack.home
+        inside = set(tree(self._night.stack.pid))
+        strays = [pid for pid in of_home(home) if pid not in inside]
+        if strays:
+            self.tally.faults.append(f"{len(strays)} processes are left outside the stack")
+
+
+def resident(pid: int) -> int:
+    """Bytes that a process alone holds, and its share of what several hold; 0 for one that has ended."""
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def open_files(pid: int) -> int:
+    """How many files, sockets and pipes a process has open."""
+    try:
+        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    except OSError:
+        return 0
+
+
+def of_home(home: Path) -> list[int]:
+    """The processes, wherever they hang, that work for the stack of a home."""
+    mark = f"COUNTERSIGN_HOME={home}\0".encode()
+    found = []
+    for path in Path("/proc").glob("[0-9]*/environ"):
+        try:
+            if mark in path.read_bytes() + b"\0":
+                found.append(int(path.parent.name))
+        except OSError:
+            continue
+    return found
+
+
+def main() -> int:
+    """Soak as the command line says; the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--minutes", type=float, default=30.0)
+    parser.add_argument("--every", type=float, default=20.0, help="seconds between two kills")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--database", help="URL of an empty PostgreSQL database; SQLite without it")
+    given = parser.parse_args()
+    model: ModelFile = make_model_file("compact", threshold=1.0)
+    environment = {"DATABASE_URL": given.database} if given.database else {}
+    with (
+        tempfile.TemporaryDirectory(prefix="cs-") as folder,
+        Stack(Path(folder) / "soak", environment) as stack,
+        a_night(stack, model) as night,
+    ):
+        tally = Soak(night, given.seed).run(60 * given.minutes, given.every)
+    samples = [asdict(sample) for sample in tally.samples]
+    told = {"kills": tally.kills, "jobs": tally.jobs, "rows": tally.rows, "faults": tally.faults}
+    json.dump(told | {"first": samples[:3], "last": samples[-3:]}, sys.stdout, indent=1)
+    return 1 if tally.faults else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,116 @@
+"""Jobs that are cancelled, tried again, or sent twice, and clocks that jump."""
+
+from __future__ import annotations
+
+import time
+
+import httpx
+import pytest
+import sqlalchemy as sa
+
+from shared.tables import Chunk, Job, Result
+from shared.tables.jobs import ChunkState
+from tests.faults.night import Night
+from tests.faults.processes import child, children, freeze_when, frozen, kill, program, thaw
+from web.client import Document
+
+STOP_SECONDS = 5
+
+
+def cancelled(night: Night, job: Document) -> Document:
+    """Cancel a job; it must have stopped within five seconds."""
+    begun = time.monotonic()
+    with night.stack.client() as client:
+        client.cancel(job["id"])
+    ended = night.stack.ended(job["id"])
+    assert time.monotonic() - begun < STOP_SECONDS
+    return ended
+
+
+def stamps(night: Night, job: Document) -> dict[int, tuple[str, float | None]]:
+    """What is written of each result, to see whether any is written anew."""
+    query = sa.select(Result.ordinal, Result.verdict, Result.distance).where(Result.job_id == night.job(job).id)
+    with night.database.read() as session:
+        return {row.ordinal: (row.verdict, row.distance) for row in session.execute(query)}
+
+
+def retry(night: Night, job: Document) -> None:
+    """Queue an ended job again."""
+    headers = {"Authorization": f"Bearer {night.stack.api_key}"}
+    answer = httpx.post(f"{night.stack.url}/api/v1/jobs/{job['id']}/retry", headers=headers)
+    assert answer.status_code == 202, answer.text
+
+
+def test_cancelled_while_queued_and_tried_again(night: Night) -> None:
+    """Nobody has taken it: it stops at once, and a retry does all of it."""
+    io = program(night.stack, "io")
+    with frozen(io, *children(io)):
+        job = night.submit()
+        assert night.job(job).state == "queued"
+        assert (cancelled(night, job)["state"], night.results(job)) == ("cancelled", 0)
+    retry(night, job)
+    night.ends_undisturbed(job)
+
+
+def test_cancelled_while_it_is_scored_and_tried_again(night: Night) -> None:
+    """What is done is kept and told; the retry scores the rest and nothing twice."""
+    process = child(night.stack, "score")
+    job = night.submit()
+
+    def half_way() -> bool:
+        return bool(night.chunks(job, ChunkState.DONE) and night.chunks(job, ChunkState.CLAIMED))
+
+    freeze_when(process, night.database, half_way, "the middle of the batch")
+    thaw(process)
+    ended = cancelled(night, job)
+    kept = stamps(night, job)
+    assert ended["state"] == "cancelled"
+    assert ended["done"] == len(kept)
+    assert 0 < len(kept) < len(night.expected)
+    done = {chunk.id: chunk.fence for chunk in night.chunks(job, ChunkState.DONE)}
+    retry(night, job)
+    night.ends_undisturbed(job)
+    assert stamps(night, job).items() >= kept.items()
+    assert {chunk.id: chunk.fence for chunk in night.chunks(job) if chunk.id in done} == done, "a chunk was done again"
+
+
+@pytest.mark.long
+def test_cancelled_as_it_ends(night: Night) -> None:
+    """The last chunk is being scored: the job is cancelled or has succeeded, and either way its numbers agree."""
+    process = child(night.stack, "score")
+    job = night.submit()
+
+    def last_claim() -> bool:
+        states = {chunk.state for chunk in night.chunks(job)}
+        return night.job(job).intake_done and states == {ChunkState.DONE, ChunkState.CLAIMED}
+
+    freeze_when(process, night.database, last_claim, "the last claim")
+    with night.stack.client() as client:
+        client.cancel(job["id"])
+    thaw(process)
+    ended = night.stack.ended(job["id"])
+    assert ended["done"] == night.results(job) == sum(ended["counts"].values())
+    if ended["state"] == "cancelled":
+        retry(night, job)
+    night.ends_undisturbed(job)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("hours", [1, -1], ids=["forward", "back"])
+def test_the_clock_jumps(night: Night, hours: int) -> None:
+    """The database's clock jumps by an hour while one worker is dead, a job waits and its message is lost.
+
+    To shift all that the database keeps of the old time is the same as to shift its clock.
+    """
+    process = child(night.stack, "score")
+    job = night.submit()
+    freeze_when(process, night.database, lambda: night.chunks(job, ChunkState.CLAIMED), "a claim")
+    with night.database.write() as session:
+        for table in (Job, Chunk):
+            held = sa.update(table).where(table.lease_until > 0)
+            session.execute(held.values(lease_until=table.lease_until - 3600 * hours))
+        session.execute(sa.update(Job).where(Job.rung_at > 0).values(rung_at=Job.rung_at - 3600 * hours))
+    shifted = [chunk.lease_until for chunk in night.chunks(job, ChunkState.CLAIMED)]
+    assert all((lease < time.time()) is (hours > 0) for lease in shifted)
+    kill(process)
+    night.ends_undisturbed(job)

@@ -1,0 +1,214 @@
+"""Parts of the stack that are killed, restarted, away or full."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import socket
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx
+import pytest
+
+from shared.errors import CountersignError
+from shared.tables.jobs import ChunkState
+from tests.faults.night import Night
+from tests.faults.processes import child, children, freeze_when, frozen, gone, kill, kill_program, program, thaw
+from tests.servers import wait_for
+
+pytestmark = pytest.mark.long
+AWAY_SECONDS = 60
+
+
+def claimed(night: Night, job: dict[str, object]) -> None:
+    """Wait until some of a job is being scored, and some is not yet."""
+    wait_for(lambda: night.chunks(job, ChunkState.CLAIMED) and night.chunks(job, ChunkState.WAITING), "a claim")
+
+
+def test_redis_killed_and_restarted_empty(night: Night) -> None:
+    """With messages waiting and one being worked on: all of them are gone, and the sweep rings again."""
+    redis = program(night.stack, "redis")
+    with frozen(program(night.stack, "io"), *children(program(night.stack, "io"))):
+        waiting = night.submit()
+        assert night.stack.redis_client().dbsize() > 0
+        kill(redis)
+        wait_for(lambda: program(night.stack, "redis") != redis, "another Redis")
+        wait_for(lambda: Path(night.stack.home / "redis.sock").exists() and answers(night), "Redis to answer")
+        assert night.stack.redis_client().llen("io") == 0
+    night.ends_undisturbed(waiting)
+
+
+def answers(night: Night) -> bool:
+    try:
+        return bool(night.stack.redis_client().ping())
+    except OSError:
+        return False
+    except Exception as error:  # noqa: BLE001 (redis-py's own family, whatever the reason: it is not there yet)
+        return "redis" not in type(error).__module__
+
+
+def test_redis_killed_while_a_batch_is_scored(night: Night) -> None:
+    job = night.submit()
+    claimed(night, job)
+    kill_program(night.stack, "redis")
+    assert night.job(job).state == "running"
+    night.ends_undisturbed(job)
+
+
+def test_redis_unreachable_for_a_minute(night: Night) -> None:
+    """What is under way goes on; what is sent meanwhile is refused, and leaves nothing."""
+    job = night.submit()
+    claimed(night, job)
+    done = night.results(job)
+    uploads = set((night.stack.home / "blobs" / "uploads").iterdir())
+    begun = time.monotonic()
+    with frozen(program(night.stack, "redis")):
+        with pytest.raises(CountersignError) as refused:
+            night.submit()
+        assert refused.value.code == "queue_unavailable"
+        assert set((night.stack.home / "blobs" / "uploads").iterdir()) == uploads
+        time.sleep(AWAY_SECONDS - (time.monotonic() - begun))
+        assert night.results(job) > done
+    night.ends_undisturbed(job)
+    night.ends_undisturbed(night.submit())
+
+
+@pytest.mark.parametrize("seconds", [0, 20])
+def test_postgresql_crashes_and_is_started_again(postgresql_night: Night, postgresql_server: Any, seconds: int) -> None:
+    """It ends at once under a running batch, without writing a checkpoint, and stays away for a while."""
+    job = postgresql_night.submit()
+    claimed(postgresql_night, job)
+    done = postgresql_night.results(job)
+    lock = postgresql_server.pgdata / "postmaster.pid"
+    os.kill(int(lock.read_text().splitlines()[0]), signal.SIGQUIT)
+    wait_for(lambda: not lock.exists(), "PostgreSQL to end")
+    time.sleep(seconds)
+    postgresql_server.ensure_postgres_running()
+    postgresql_night.database.engine.dispose()
+    assert postgresql_night.results(job) >= done, "what was committed is gone"
+    postgresql_night.ends_undisturbed(job)
+
+
+def test_sqlite_locked_longer_than_writers_wait(sqlite_night: Night) -> None:
+    """A backup program, say, holds the database for 40 s: the work waits, and then goes on by itself."""
+    process = child(sqlite_night.stack, "score")
+    job = sqlite_night.submit()
+    freeze_when(process, sqlite_night.database, lambda: sqlite_night.chunks(job, ChunkState.CLAIMED), "a claim")
+    connection = sqlite3.connect(sqlite_night.stack.home / "countersign.db", isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    done = sqlite_night.results(job)
+    log = sqlite_night.stack.home / "logs" / "score.log"
+    told = log.stat().st_size
+    thaw(process)
+    wait_for(lambda: "database is locked" in log.read_text()[told:], "a writer to give up", 60)
+    assert sqlite_night.results(job) == done
+    connection.execute("ROLLBACK")
+    connection.close()
+    sqlite_night.ends_undisturbed(job)
+
+
+@contextmanager
+def no_room(pid: int) -> Iterator[None]:
+    """Within the block every write of a process beyond a file's first bytes fails, as on a full disk."""
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+def test_no_room_while_results_are_written(sqlite_night: Night) -> None:
+    """The job says that it waits; with room again it goes on by itself, and nothing is half-written."""
+    process = child(sqlite_night.stack, "score")
+    job = sqlite_night.submit()
+    freeze_when(process, sqlite_night.database, lambda: sqlite_night.chunks(job, ChunkState.CLAIMED), "a claim")
+    done = sqlite_night.results(job)
+    with no_room(process):  # which takes its log away too
+        thaw(process)
+        held = sqlite_night.chunks(job, ChunkState.CLAIMED)
+        wait_for(lambda: all(chunk.lease_until < time.time() for chunk in held), "its leases to run out")
+        time.sleep(2)  # in which the sweep rings, and it tries again
+        assert [chunk.fence for chunk in sqlite_night.chunks(job, ChunkState.CLAIMED)] == [c.fence for c in held]
+        assert (sqlite_night.results(job), sqlite_night.job(job).state) == (done, "running")
+        assert not gone(process)
+    sqlite_night.ends_undisturbed(job)
+    check = sqlite3.connect(sqlite_night.stack.home / "countersign.db")
+    assert check.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    check.close()
+
+
+def test_no_room_while_an_upload_is_stored(night: Night) -> None:
+    blobs = set((night.stack.home / "blobs").glob("*/*"))
+    (web,) = children(program(night.stack, "web"))
+    with no_room(web), pytest.raises(CountersignError) as refused:
+        night.submit(model="default")
+    assert refused.value.code == "storage_full"
+    assert set((night.stack.home / "blobs").glob("*/*")) == blobs
+    night.ends_undisturbed(night.submit())
+
+
+def test_web_killed_during_an_upload(night: Night) -> None:
+    """Nothing of the half upload is a job; the sender sees a broken connection, and sends it again."""
+    before = [job["id"] for job in jobs(night)]
+    address = urlsplit(night.stack.url)
+    with socket.create_connection((str(address.hostname), int(address.port or 0)), timeout=60) as connection:
+        head = f"POST /api/v1/jobs?kind=verify HTTP/1.1\r\nHost: {address.netloc}\r\n"
+        head += f"Authorization: Bearer {night.stack.api_key}\r\nContent-Length: {10**8}\r\n"
+        head += "Content-Type: multipart/form-data; boundary=b\r\n\r\n"
+        head += '--b\r\nContent-Disposition: form-data; name="archive"; filename="b.zip"\r\n\r\n'
+        connection.sendall(head.encode() + bytes(2**22))
+        (web,) = children(program(night.stack, "web"))
+        wait_for(lambda: spooling(web), "the upload to be under way")
+        kill_program(night.stack, "web")
+        assert broken(connection)
+    wait_for(lambda: web_answers(night), "the web server")
+    assert [job["id"] for job in jobs(night)] == before
+    job = night.submit(key="night 7", model="default")
+    assert night.submit(key="night 7", model="default")["id"] == job["id"]
+    assert [each["id"] for each in jobs(night)] == [job["id"], *before]
+    assert night.stack.ended(job["id"])["state"] == "succeeded"
+
+
+def spooling(web: int) -> bool:
+    """Whether the web server holds a part of an upload in a file that has no name."""
+    links = [str(path.readlink()) for path in Path(f"/proc/{web}/fd").iterdir()]
+    return any("/uploading/" in link for link in links)
+
+
+def broken(connection: socket.socket) -> bool:
+    try:
+        return connection.recv(1) == b""
+    except ConnectionResetError:
+        return True
+
+
+def jobs(night: Night) -> list[dict[str, str]]:
+    headers = {"Authorization": f"Bearer {night.stack.api_key}"}
+    found: list[dict[str, str]] = httpx.get(f"{night.stack.url}/api/v1/jobs", headers=headers).json()["jobs"]
+    return found
+
+
+def web_answers(night: Night) -> bool:
+    try:
+        return httpx.get(f"{night.stack.url}/healthz", timeout=2).is_success
+    except httpx.TransportError:
+        return False
+
+
+def test_beat_killed(night: Night) -> None:
+    """It is started again: a job whose message is lost is rung for as before."""
+    beat = program(night.stack, "beat")
+    kill(beat)
+    with frozen(*(io := [program(night.stack, "io")]), *children(io[0])):
+        job = night.submit()
+        night.stack.redis_client().flushall()
+    assert program(night.stack, "beat") != beat
+    night.ends_undisturbed(job)
