@@ -36,6 +36,7 @@ CSV_COLUMNS = (
     "reject_below",
     "forgeries",
     "calibrated_on",
+    "tag",
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 FLUSH_ROWS = 500  # rows in one piece of a streamed CSV
@@ -68,6 +69,8 @@ def job_json(job: Job) -> dict[str, Any]:
         "done": job.done,
         "total": job.total,
         "label": job.label,
+        "tag": job.tag,
+        "external_id": job.external_id,
         "phase": job.phase,
         "attempt": job.attempt,
         "model": job.model.label if job.model else None,
@@ -112,6 +115,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     comparison, result = answer.comparison, answer.result
     return {
         "id": comparison.external_id,
+        "tag": comparison.tag,
         "ordinal": comparison.ordinal,
         "line": comparison.line,
         "verdict": result.verdict if result is not None else None,
@@ -202,6 +206,7 @@ def _csv_row(answer: Answer) -> tuple[Any, ...]:
         "|".join(region.digest or "" for region in answer.references),
         comparison.line,
         *_evidence_json(answer).values(),
+        comparison.tag,
     )
 
 

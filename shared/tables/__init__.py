@@ -18,6 +18,7 @@ from shared.tables.jobs import (
 )
 from shared.tables.people import ApiKey, AuditEvent, Person
 from shared.tables.registry import ModelAlias, ModelVersion
+from shared.tables.requests import IdempotencyKey
 
 __all__ = [
     "ApiKey",
@@ -27,6 +28,7 @@ __all__ = [
     "Comparison",
     "Embedding",
     "Epoch",
+    "IdempotencyKey",
     "Identification",
     "Job",
     "JobState",

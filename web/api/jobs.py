@@ -13,6 +13,7 @@ from shared.jobs import lifecycle, queries
 from shared.queue import SOLO_TASKS, TaskNames
 from shared.tables import Job, Verdict
 from web import auth, present
+from web.api.idempotency import answer_once
 from web.services import services
 from web.uploads import submit_from_request
 
@@ -52,9 +53,16 @@ def _job_response(job: Job, status: HTTPStatus = HTTPStatus.OK) -> Response:
 def submit_job() -> Response:
     """Queue a job. ``kind`` may stand in the form or the query; see ``shared.specs`` for the other fields."""
     services().doorbell.check()  # before the upload is read: nothing is taken that cannot be queued
+    return answer_once(_submit, _accepted)
+
+
+def _submit(token: str | None) -> Response:
     kind = request.args.get("kind") or request.form.get("kind", "")
-    job = submit_from_request(kind, auth.current_person().id)
-    return _job_response(load_job(job.public_id), HTTPStatus.ACCEPTED)
+    return _accepted(submit_from_request(kind, auth.current_person().id, token).public_id)
+
+
+def _accepted(job_id: str) -> Response:
+    return _job_response(load_job(job_id), HTTPStatus.ACCEPTED)
 
 
 def list_jobs() -> Response:
@@ -124,15 +132,23 @@ def epochs(job_id: str) -> Response:
 def cancel_job(job_id: str) -> Response:
     """Ask a job to stop; what is done is kept."""
     load_job(job_id)
+    return answer_once(lambda _: _cancel(job_id), _accepted)
+
+
+def _cancel(job_id: str) -> Response:
     lifecycle.request_cancel(services().database, job_id, auth.current_person().id)
-    return _job_response(load_job(job_id), HTTPStatus.ACCEPTED)
+    return _accepted(job_id)
 
 
 def retry_job(job_id: str) -> Response:
     """Queue a failed or cancelled job again, with only what is missing."""
     load_job(job_id)
+    return answer_once(lambda _: _retry(job_id), _accepted)
+
+
+def _retry(job_id: str) -> Response:
     ring_retry(job_id, auth.current_person().id)
-    return _job_response(load_job(job_id), HTTPStatus.ACCEPTED)
+    return _accepted(job_id)
 
 
 def ring_retry(job_id: str, person_id: int) -> None:

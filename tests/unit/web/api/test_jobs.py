@@ -58,6 +58,13 @@ def test_a_batch_is_accepted(caller: Caller, database: Database, doorbell: Doorb
     assert caller.get(f"/jobs/{job['id']}").get_json() == job
 
 
+def test_what_a_submitter_calls_its_job_by(caller: Caller, database: Database) -> None:
+    unbacked_model(database)
+    job = caller.submit(archive=batch(), tag="night", external_id="run-17").get_json()
+    assert (job["tag"], job["external_id"]) == ("night", "run-17")
+    assert_problem(caller.submit(archive=batch(), tag="x" * 81), 422, "field_invalid")
+
+
 def test_two_images_are_accepted(caller: Caller, database: Database, doorbell: Doorbells) -> None:
     unbacked_model(database)
     answer = caller.submit(questioned=png(), reference=png(1), model="paper@1")
