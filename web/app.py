@@ -55,9 +55,8 @@ def create_app(settings: Settings | None = None, doorbell: Doorbell | None = Non
     CSRFProtect(app)
     errors.register(app)
     app.before_request(limit_body)
-    app.register_blueprint(api.blueprint)
+    api.register(app)
     app.register_blueprint(pages.blueprint)
-    api.register_health(app)
     app.after_request(_harden)
     return app
 

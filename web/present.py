@@ -38,6 +38,7 @@ CSV_COLUMNS = (
     "calibrated_on",
     "tag",
 )
+LONGEST_PAUSE = 60  # seconds; what is left was measured, and may be wrong
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 FLUSH_ROWS = 500  # rows in one piece of a streamed CSV
 
@@ -103,11 +104,16 @@ def _instant(value: datetime | None) -> str | None:
     return value.isoformat(timespec="milliseconds") if value else None
 
 
-def retry_after(job: Job) -> int:
-    """Seconds after which it is worth to ask for the job again."""
+def retry_after(job: Job, left: float | None) -> int:
+    """Seconds after which it is worth to ask for the job again: half of those that are left of it; 0 when it ended.
+
+    ``left`` is what :func:`shared.jobs.pace.seconds_left` gives.
+    """
     if JobState(job.state).ended:
         return 0
-    return 1 if job.total <= 1 else 5
+    if left is None:
+        return 1 if job.total <= 1 else 5
+    return min(max(1, round(left / 2)), LONGEST_PAUSE)
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:

@@ -8,17 +8,23 @@ from flask import Blueprint, Response, jsonify
 
 from shared import audit, registry
 from web import auth, present
+from web.api import documents
+from web.api.operations import Operation, register
 from web.cards import card_of
 from web.services import services
 
 
-def register(blueprint: Blueprint) -> None:
+def add_routes(blueprint: Blueprint) -> None:
     """Add the routes."""
-    blueprint.add_url_rule("/models", view_func=list_models)
-    blueprint.add_url_rule("/models/<name>", view_func=get_model)
-    blueprint.add_url_rule("/models/<name>/card", view_func=get_card)
-    blueprint.add_url_rule("/models/<name>/default", view_func=make_default, methods=["POST"])
-    blueprint.add_url_rule("/models/<name>", view_func=delete_model, methods=["DELETE"])
+    one = documents.Model
+    register(
+        blueprint,
+        Operation("GET", "/models", list_models, "All model versions, newest first", documents.ModelList),
+        Operation("GET", "/models/{name}", get_model, "One model, by name, name@version or digest", one),
+        Operation("GET", "/models/{name}/card", get_card, "Its card", media=("text/markdown",)),
+        Operation("POST", "/models/{name}/default", make_default, "Verify with it where no model is named", one),
+        Operation("DELETE", "/models/{name}", delete_model, "Delete it; its results are kept", status=204, media=()),
+    )
 
 
 def list_models() -> Response:

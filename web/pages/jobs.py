@@ -27,7 +27,8 @@ from shared.jobs import lifecycle, queries
 from shared.jobs.identified import AnswerKind, count_kinds
 from shared.tables import Epoch, Job, JobState, ModelVersion, Verdict
 from web import auth, present
-from web.api.jobs import csv_response, ring_retry
+from web.api.jobs import ring_retry
+from web.api.results import csv_response
 from web.pages import paging
 from web.pages.identify import answer_values
 from web.pages.progress import Progress, progress_of

@@ -29,7 +29,7 @@ def assert_problem(answer: TestResponse, status: int, code: str) -> dict[str, ob
     document: dict[str, object] = answer.get_json()
     assert document["code"] == code
     assert document["status"] == status
-    assert document["type"] == f"urn:countersign:problem:{code}"
+    assert document["type"] == f"/problems#{code}"
     assert len(str(document["detail"])) > 15
     assert "Traceback" not in answer.text
     return document
@@ -168,7 +168,7 @@ def test_results_of_one_verdict(caller: Caller, database: Database) -> None:
     path = f"/jobs/{job.public_id}/results"
     assert len(caller.get(f"{path}?verdict=reject").get_json()["results"]) == 2
     assert caller.get(f"{path}?verdict=accept").get_json()["results"] == []
-    assert_problem(caller.get(f"{path}?verdict=perhaps"), 422, "verdict_unknown")
+    assert_problem(caller.get(f"{path}?verdict=perhaps"), 422, "parameter_invalid")
 
 
 def test_one_result(caller: Caller, database: Database) -> None:
