@@ -17,7 +17,7 @@ from shared.storage import BlobStore
 
 EXTENSION = "countersign"
 # Endpoints; all others read small forms only.
-TAKES_FILES = {f"pages.{kind}" for kind in SPECS} | {"api.submit_job"}
+TAKES_FILES = {f"pages.{kind}" for kind in SPECS} | {"api.submit_job", "api.put_file"}
 SMALL_FORM = 64 * 1024  # bytes
 PLACES_TO_WAIT = 8  # requests held back at a time, half of the threads of a server
 

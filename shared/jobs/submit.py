@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
@@ -14,6 +15,7 @@ from shared.config import Settings
 from shared.db import Database, utcnow
 from shared.errors import InvalidInput
 from shared.jobs.idempotency import bind_job
+from shared.jobs.uploads import add_upload, storable
 from shared.manifest import ImageRef, check_manifest
 from shared.queue import SOLO_TASKS, Doorbell, QueueNames, TaskNames
 from shared.registry import default_model, find_model
@@ -155,7 +157,7 @@ class Submissions:
             kind=spec.kind,
             spec=spec.model_dump(mode="json"),
             person_id=person_id,
-            label=_storable(label),
+            label=storable(label),
             tag=marks.tag,
             external_id=marks.external_id,
             created_at=utcnow(),
@@ -205,28 +207,17 @@ def _begun_with(model: ModelVersion, spec: TrainSpec) -> TrainSpec:
         ) from error
 
 
-def _storable(text: str) -> str:
-    """What the columns hold of a name that the sender chose; PostgreSQL takes no NUL."""
-    return text.replace("\0", "")[:255]
-
-
 def _add_upload(session: Session, sent: Sent) -> Upload:
-    upload = Upload(
-        public_id=sent.stored.key.partition("/")[2],
-        blob=sent.stored.key,
-        digest=sent.stored.digest,
-        size=sent.stored.size,
-        filename=_storable(sent.filename),
-        created_at=utcnow(),
-    )
-    session.add(upload)
-    session.flush()
-    return upload
+    return add_upload(session, sent.stored.key, sent.stored.digest, sent.stored.size, sent.filename)
 
 
 def _add_region(session: Session, sent: Sent) -> Region:
     upload = _add_upload(session, sent)
     ref = ImageRef(upload.filename)
+    query = sa.select(Region).where(Region.upload_id == upload.id, Region.name == ref.name)
+    known = session.scalars(query).first()  # of a file that was sent before
+    if known is not None:
+        return known
     region = Region(upload_id=upload.id, name=ref.name, entry=ref.entry, page=ref.page, box=ref.box_text)
     session.add(region)
     session.flush()

@@ -196,6 +196,15 @@ class TrialList(Document):
     trials: list[Trial]
 
 
+class StoredFile(Document):
+    """A file that was sent; jobs may name it by its digest."""
+
+    digest: str = Field(description="sha256: and 64 hexadecimal digits")
+    size: int
+    filename: str
+    links: Links
+
+
 class JobFile(Document):
     """One file that a job left behind."""
 

@@ -17,9 +17,16 @@ from web.api.operations import OPERATIONS, Operation
 REF = "#/components/schemas/{model}"
 PROBLEM = "application/problem+json"
 BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
+DIGEST = {
+    "type": "string",
+    "pattern": "^sha256:[0-9a-f]{64}$",
+    "description": "of a file that was sent before, in place of the file",
+}
+REFERENCES = {"reference": BYTES, "reference_digest": DIGEST}
 ACCEPTED = {  # request headers
     "Idempotency-Key": "any text of up to 255 characters; the same request with it is done once, for 48 hours",
     "Prefer": "wait=30: hold the answer back for up to so many seconds (at most 60), until the job ends or changes",
+    "Content-Digest": "sha-256=:BASE64: of the body (RFC 9530); what arrives is checked against it",
     "If-None-Match": "the ETag of an answer that is at hand; 304 when it still holds",
 }
 TOLD = {  # headers of answers
@@ -141,13 +148,14 @@ def _body(operation: Operation, schemas: Schemas) -> dict[str, Any]:
 def _form(kind: str, spec: type[BaseModel], schemas: Schemas) -> dict[str, Any]:
     """The form that queues a job of ``kind``: the fields of its specification, its marks, and its files."""
     own, marks = schemas.inline(spec), schemas.inline(JobMarks)
-    files: dict[str, Any] = {"archive": BYTES}
+    files: dict[str, Any] = {"archive": BYTES, "archive_digest": DIGEST}
     if kind == "verify":
-        files |= {"questioned": BYTES, "reference": {"type": "array", "items": BYTES}}
+        files |= {"questioned": BYTES, "questioned_digest": DIGEST}
+        files |= {name: {"type": "array", "items": item} for name, item in REFERENCES.items()}
     return {
         "title": kind,
         "description": own.get("description", ""),
         "type": "object",
         "properties": own["properties"] | marks["properties"] | files,
-        "required": ["kind"] if kind == "verify" else ["kind", "archive"],
+        "required": ["kind"],
     }

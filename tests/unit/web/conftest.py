@@ -30,6 +30,9 @@ class Caller:
     def post(self, path: str, **options: Any) -> TestResponse:
         return self._call("POST", path, **options)
 
+    def put(self, path: str, **options: Any) -> TestResponse:
+        return self._call("PUT", path, **options)
+
     def delete(self, path: str) -> TestResponse:
         return self._call("DELETE", path)
 
