@@ -128,6 +128,7 @@ row_invalid | A row holds characters that cannot be stored. | Remove NUL charact
 server_unreachable | The client got no answer. | Check the address; see whether the server runs.
 service_unavailable | A part that the server needs is away. | Try again in a minute.
 storage_full | The server's disk is full; nothing was kept. | Try again when there is room.
+streams_busy | The server watches as many jobs as it has places for. | Poll the job instead, or try again in a moment.
 table_missing | A list that the data set needs is not in the archive. | Add it.
 table_too_large | A list is larger than is read. | Part it.
 tag_too_long | A row's tag is too long. | Use at most 80 characters.

@@ -14,6 +14,11 @@ from shared.tables import Upload
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
+def with_digest(digest: str) -> sa.Select[Upload]:
+    """The uploads whose bytes have this digest, newest first."""
+    return sa.select(Upload).where(Upload.digest == digest).order_by(Upload.id.desc()).limit(1)
+
+
 def find_upload(session: Session, digest: str) -> Upload:
     """The newest upload whose bytes have this digest.
 
@@ -24,8 +29,7 @@ def find_upload(session: Session, digest: str) -> Upload:
     if not DIGEST.fullmatch(digest):
         message = f"{digest[:80]!r} is no digest; write sha256: and 64 hexadecimal digits in lower case."
         raise InvalidInput("digest_invalid", message)
-    found = session.scalars(sa.select(Upload).where(Upload.digest == digest).order_by(Upload.id.desc()).limit(1))
-    upload = found.first()
+    upload = session.scalars(with_digest(digest)).first()
     if upload is None:
         raise NotFound("file_unknown", f"No file with the digest {digest} was sent yet. Send it by PUT /files.")
     return upload

@@ -6,11 +6,11 @@ from flask import Blueprint, Flask, Response, jsonify, request
 
 from shared.errors import NotFound
 from web import auth
-from web.api import files, identifications, jobs, models, reference, results, trials, uploads
+from web.api import events, files, identifications, jobs, models, reference, results, trials, uploads
 from web.api.streams import compress
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-for part in (jobs, results, identifications, trials, files, uploads, models):
+for part in (jobs, events, results, identifications, trials, files, uploads, models):
     part.add_routes(blueprint)
 
 

@@ -27,6 +27,7 @@ ACCEPTED = {  # request headers
     "Idempotency-Key": "any text of up to 255 characters; the same request with it is done once, for 48 hours",
     "Prefer": "wait=30: hold the answer back for up to so many seconds (at most 60), until the job ends or changes",
     "Content-Digest": "sha-256=:BASE64: of the body (RFC 9530); what arrives is checked against it",
+    "Last-Event-ID": "the id of the last event that was seen; only what has changed since is told",
     "If-None-Match": "the ETag of an answer that is at hand; 304 when it still holds",
 }
 TOLD = {  # headers of answers
