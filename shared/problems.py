@@ -115,7 +115,7 @@ questioned_missing | A row names no questioned image. | Name one.
 questioned_page_invalid | The page of a row cannot be read. | Pages count from 1.
 questioned_too_long | The name of a row's image is too long. | Use at most 600 characters.
 questioned_too_many | A row names several questioned images. | Write a row for each.
-rate_limited | More requests came with this key than it may send. | Wait for the seconds of Retry-After.
+rate_limited | This person sent more requests in a minute than the server takes. | Wait for the seconds of Retry-After.
 reference_box_invalid | The boxes of a row cannot be read, or are not as many as its references. | Write x y w h, parted by a bar.
 reference_missing | No reference was sent or named. | Send at least one.
 reference_page_invalid | The pages of a row cannot be read, or are not as many as its references. | Pages count from 1.

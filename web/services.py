@@ -14,6 +14,7 @@ from shared.jobs.submit import Submissions
 from shared.queue import Doorbell
 from shared.specs import SPECS
 from shared.storage import BlobStore
+from web.limits import Limiter
 
 EXTENSION = "countersign"
 # Endpoints; all others read small forms only.
@@ -30,6 +31,7 @@ class Services:
     database: Database
     store: BlobStore
     doorbell: Doorbell
+    limiter: Limiter
     places_to_wait: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(PLACES_TO_WAIT))
 
     @property

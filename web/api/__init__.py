@@ -5,9 +5,10 @@ from __future__ import annotations
 from flask import Blueprint, Flask, Response, jsonify, request
 
 from shared.errors import NotFound
-from web import auth
+from web import auth, limits
 from web.api import events, files, identifications, jobs, models, reference, results, trials, uploads
 from web.api.streams import compress
+from web.services import services
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
 for part in (jobs, events, results, identifications, trials, files, uploads, models):
@@ -16,7 +17,12 @@ for part in (jobs, events, results, identifications, trials, files, uploads, mod
 
 @blueprint.before_request
 def _identify() -> None:
-    auth.set_person(auth.key_person())
+    person = auth.key_person()
+    auth.set_person(person)
+    limits.check(services().limiter, person.id)
+
+
+blueprint.after_request(limits.tell)
 
 
 @blueprint.after_request

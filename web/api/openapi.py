@@ -33,6 +33,7 @@ ACCEPTED = {  # request headers
 TOLD = {  # headers of answers
     "Location": "where the job is",
     "Retry-After": "seconds after which to ask again: half of what is left of the job, by its measured rate",
+    "RateLimit": "requests left (r) and seconds until they begin anew (t)",
     "ETag": "changes with the answer; send it as If-None-Match",
 }
 ABOUT = """Batch verification of signatures. Send the key as `Authorization: Bearer KEY`.
@@ -123,14 +124,12 @@ def _answers(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     content: dict[str, Any] = {media: {"schema": {"type": "string"}} for media in operation.media}
     if operation.answer:
         content[operation.media[0]]["schema"] = schemas.refer(operation.answer)
-    told = (
-        ("Location", "Retry-After") if status == HTTPStatus.ACCEPTED else ("ETag",) if status == HTTPStatus.OK else ()
-    )
+    own = {HTTPStatus.ACCEPTED: ("Location", "Retry-After"), HTTPStatus.OK: ("ETag",)}.get(status, ())
+    told = (*own, "RateLimit")
     answer: dict[str, Any] = {"description": operation.summary}
     if content:
         answer["content"] = content
-    if told:
-        answer["headers"] = {name: {"description": TOLD[name], "schema": {"type": "string"}} for name in told}
+    answer["headers"] = {name: {"description": TOLD[name], "schema": {"type": "string"}} for name in told}
     answers = {str(int(status)): answer, "default": {"$ref": "#/components/responses/Problem"}}
     return answers | ({"304": {"description": "It has not changed"}} if "If-None-Match" in operation.accepts else {})
 
