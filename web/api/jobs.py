@@ -98,7 +98,7 @@ def _accepted(job_id: str) -> Response:
 
 
 def submit_job(query: SubmitQuery) -> Response:
-    """Queue a job. ``kind`` may stand in the form or the query; see ``shared.specs`` for the other fields."""
+    """Queue a job. ``kind`` may stand in the form or the query; the other fields depend on it."""
     services().doorbell.check()  # before the upload is read: nothing is taken that cannot be queued
     return answer_once(lambda token: _submit(query.kind or request.form.get("kind", ""), token), _accepted)
 
