@@ -35,8 +35,10 @@ def submit() -> None:
 def submit_verify(paths: tuple[Path, ...], out: Path | None, wait: bool, as_json: bool, **options: str | None) -> None:
     """Verify PATH (a ZIP or folder with manifest.csv), or one QUESTIONED image against REFERENCE images."""
     fields = filled(options)
-    with connect() as client, ExitStack() as opened:
-        job = client.submit("verify", fields, _opened(paths, opened))
+    with ExitStack() as opened:
+        files = _opened(paths, opened)  # before a server is looked for: what is wrong here is said first
+        client = opened.enter_context(connect())
+        job = client.submit("verify", fields, files)
         ok = follow(client, job, wait or out is not None, as_json)
         if out is not None:
             with out.open("wb") as target:
