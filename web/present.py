@@ -12,7 +12,7 @@ from flask import url_for
 
 from shared.calibration import calibration_of
 from shared.jobs.queries import Answer
-from shared.tables import Epoch, Job, JobState, ModelVersion, Region
+from shared.tables import Epoch, Job, JobState, ModelVersion, Region, Review
 
 CSV_COLUMNS = (
     "id",
@@ -36,6 +36,11 @@ CSV_COLUMNS = (
     "reject_below",
     "forgeries",
     "calibrated_on",
+    "decision",
+    "decided_verdict",
+    "reason",
+    "reviewer",
+    "reviewed_at",
 )
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 FLUSH_ROWS = 500  # rows in one piece of a streamed CSV
@@ -126,6 +131,18 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "model_digest": answer.model_digest,
         "questioned": _region_json(answer.questioned),
         "references": [_region_json(region) for region in answer.references],
+        "review": review_json(answer.review) if answer.review else None,
+    }
+
+
+def review_json(review: Review) -> dict[str, Any]:
+    """What a person decided about an answer; ``verdict`` is what holds now, beside the model's own."""
+    return {
+        "decision": review.decision,
+        "verdict": review.verdict,
+        "reason": review.reason,
+        "reviewer": review.person.name,
+        "reviewed_at": _instant(review.decided_at),
     }
 
 
@@ -202,6 +219,7 @@ def _csv_row(answer: Answer) -> tuple[Any, ...]:
         "|".join(region.digest or "" for region in answer.references),
         comparison.line,
         *_evidence_json(answer).values(),
+        *(review_json(answer.review).values() if answer.review else (None,) * 5),
     )
 
 

@@ -18,6 +18,7 @@ from shared.tables.jobs import (
 )
 from shared.tables.people import ApiKey, AuditEvent, Person
 from shared.tables.registry import ModelAlias, ModelVersion
+from shared.tables.reviews import Decision, Review
 
 __all__ = [
     "ApiKey",
@@ -25,6 +26,7 @@ __all__ = [
     "Base",
     "Chunk",
     "Comparison",
+    "Decision",
     "Embedding",
     "Epoch",
     "Identification",
@@ -36,6 +38,7 @@ __all__ = [
     "ReferenceSet",
     "Region",
     "Result",
+    "Review",
     "StudyEvent",
     "Trial",
     "TrialState",

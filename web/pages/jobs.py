@@ -25,6 +25,8 @@ from sqlalchemy.orm import Session
 
 from shared.jobs import lifecycle, queries
 from shared.jobs.identified import AnswerKind, count_kinds
+from shared.jobs.listing import by_ratio, ordinals
+from shared.jobs.reviews import count_reviews
 from shared.tables import Epoch, Job, JobState, ModelVersion, Verdict
 from web import auth, present
 from web.api.jobs import csv_response, ring_retry
@@ -115,7 +117,8 @@ def _live_values(session: Session, found: Job) -> dict[str, Any]:
         "progress": progress,
         "epochs": epochs,
         "made": _models_made(session, [found]).get(found.id),
-        "verdict": paging.chosen("verdict", Verdict),
+        "wish": paging.wish(),
+        "reviews": count_reviews(session, found.id) if found.kind == "verify" else {},
         "answered": count_kinds(session, found.id) if found.kind == "identify" else {},
         "answer": paging.chosen("answer", AnswerKind),
     } | (tune_values(session, found) if found.kind == "tune" else {})
@@ -130,14 +133,17 @@ def results(job_id: str) -> str:
 
 
 def _results_values(session: Session, found: Job) -> dict[str, Any]:
-    verdict, after = paging.chosen("verdict", Verdict), paging.whole("after") or 0
-    answers, cursor = queries.answers(session, found.id, after, RESULTS_SHOWN, verdict)
+    wish, after = paging.wish(), paging.whole("after") or 0
+    places = ordinals(session, found, wish, after, RESULTS_SHOWN + 1)
+    answers = queries.answers_at(session, found.id, places[:RESULTS_SHOWN])
     return {
         "answers": answers,
         "after": after,
-        "cursor": cursor,
-        "previous": paging.page_before(session, found.id, after, RESULTS_SHOWN, verdict) if after else None,
-        "verdict": verdict,
+        "cursor": places[RESULTS_SHOWN - 1] if len(places) > RESULTS_SHOWN else None,
+        "previous": paging.page_before(session, found, after, RESULTS_SHOWN, wish) if after else None,
+        "wish": wish,
+        "verdict": wish.verdict,
+        "by_ratio": by_ratio(found),
         "full": len(answers) == RESULTS_SHOWN and all(answer.result for answer in answers),
     }
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import Blueprint
 
+from shared.jobs.listing import Order, Reviewed, Wish
 from shared.jobs.queries import Answer
 from shared.tables import Job, JobState, Verdict
 
@@ -51,6 +52,7 @@ def register(blueprint: Blueprint) -> None:
         "phase",
         "likelihood",
         "signed",
+        "listed",
     ):
         blueprint.add_app_template_filter(globals()[name], name)
 
@@ -155,3 +157,13 @@ def sentence(answer: Answer) -> str:
     if result.verdict == Verdict.ACCEPT:
         return f"The distance is within the threshold: the model takes both for the same hand.{told}"
     return f"The distance is above the threshold: the model takes them for different hands.{told}"
+
+
+def listed(wish: Wish) -> str:
+    """Which comparisons are gone through, in which order."""
+    which = f"those with verdict {wish.verdict}" if wish.verdict else "all"
+    if wish.reviewed:
+        which += " that nobody has decided" if wish.reviewed == Reviewed.OPEN else " that were decided"
+    if wish.order:
+        which += ", the most alike first" if wish.order == Order.ALIKE else ", the least alike first"
+    return which

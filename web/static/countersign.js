@@ -35,11 +35,16 @@ localise(document);
 focusSummary(document);
 offerCopies(document);
 
-// j and k go through a list, as in mail programs; every place they lead to is a link too.
+// j and k go through a list, as in mail programs, a and r decide; each is a link or a button too.
+const KEYS = { j: "next", k: "previous", a: "verdict-accept", r: "verdict-reject" };
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-  const link = { j: "next", k: "previous" }[event.key];
-  if (link) document.getElementById(link)?.click();
+  const target = document.getElementById(KEYS[event.key]);
+  if (!target) return;
+  event.preventDefault(); // the letter must not land in a field that the click focuses
+  const needed = document.getElementById(target.dataset.needs);
+  if (needed && !needed.value.trim()) needed.focus();
+  else target.click();
 });
 
 // A link of the error summary goes to the field itself, also where the field is folded away.

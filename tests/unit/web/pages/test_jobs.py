@@ -88,7 +88,7 @@ def test_the_page_before_a_filtered_one_is_found(browser: Browser, sqlite_databa
     job = add_job(sqlite_database, done=2 * count, total=2 * count)
     add_results(sqlite_database, job, ["accept", "reject"] * count)
     third = browser.text(f"/jobs/{job.public_id}?verdict=reject&after={4 * RESULTS_SHOWN}")
-    found = re.search(r"verdict=reject&amp;after=(\d+)#results\" rel=\"prev\"", third)
+    found = re.search(r"after=(\d+)&amp;verdict=reject#results\" rel=\"prev\"", third)
     assert found is not None
     assert int(found[1]) == 2 * RESULTS_SHOWN
 
