@@ -68,6 +68,9 @@ def test_a_batch_is_reviewed_by_keyboard(page: Page, stack: Stack, job: str) -> 
     expect(page.locator("#review")).to_contain_text("Decided by admin")
     page.goto(f"/jobs/{job}")
     expect(page.locator(".reviewing")).to_contain_text("2 decisions by people, 1 against the model")
+    expect(page.locator("#scores[data-drawn] canvas")).to_be_visible()
+    page.locator("#spread-numbers").click()
+    expect(page.locator("#score-rows")).to_contain_text(" to ")
     page.locator("#decided").click()
     expect(page.locator("#results tbody tr")).to_have_count(2)
     with page.expect_download() as download:

@@ -201,3 +201,17 @@ def test_an_unknown_job_is_a_page_that_says_so(browser: Browser) -> None:
     assert response.status_code == 404
     assert "job_unknown" in response.text
     assert "Go to the jobs" in response.text
+
+
+def test_the_spread_of_the_scores_as_json_table_and_csv(browser: Browser, sqlite_database: Database) -> None:
+    job = add_job(sqlite_database, done=3, total=3, accept=2, reject=1)
+    add_results(sqlite_database, job, ["accept", "accept", "reject"])
+    page = f"/jobs/{job.public_id}/scores"
+    document = json.loads(browser.text(f"{page}.json"))
+    assert (document["scale"], document["bounds"], document["ended"]) == ("distance", [0.5], True)
+    assert [(one["accept"], one["review"], one["reject"]) for one in document["bins"]] == [(2, 0, 1)]
+    assert browser.text(f"{page}.csv").splitlines() == [
+        "distance_from,distance_below,accept,review,reject",
+        "0.2375,0.2625,2,0,1",
+    ]
+    assert "<td>2</td><td>0</td><td>1</td>" in browser.text(page)
