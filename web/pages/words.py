@@ -7,9 +7,10 @@ from typing import Any
 
 from flask import Blueprint
 
+from shared.calibration import calibration_of
 from shared.jobs.listing import Order, Reviewed, Wish
 from shared.jobs.queries import Answer
-from shared.tables import Job, JobState, Verdict
+from shared.tables import Job, JobState, ModelVersion, Verdict
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 DISTANCE_PLACES = 4
@@ -53,6 +54,7 @@ def register(blueprint: Blueprint) -> None:
         "likelihood",
         "signed",
         "listed",
+        "promise",
     ):
         blueprint.add_app_template_filter(globals()[name], name)
 
@@ -167,3 +169,28 @@ def listed(wish: Wish) -> str:
     if wish.order:
         which += ", the most alike first" if wish.order == Order.ALIKE else ", the least alike first"
     return which
+
+
+def in_a_hundred(share: float) -> str:
+    """A share in 0..1 as people count: "about 1 in 200", "about 13 in 100", "hardly any"."""
+    if share >= 0.015:
+        return f"about {share * 100:.0f} in 100"
+    return f"about 1 in {round(1 / share, -1 if share < 0.1 else 0):.0f}" if share >= 0.0005 else "hardly any"
+
+
+def promise(model: ModelVersion) -> str:
+    """What the thresholds of a model mean, in a plain sentence."""
+    calibration = calibration_of(model.summary)
+    if calibration:
+        bands = calibration.of_size(1).bands
+        forger = "skilled forgeries" if calibration.population == "skilled" else "other writers' signatures"
+        return (
+            f"With one reference, {in_a_hundred(bands.far)} {forger} would be accepted and {in_a_hundred(bands.frr)} "
+            "genuine signatures rejected; what is too close to call goes to review. More references leave less of it."
+        )
+    validation = (model.summary or {}).get("validation") or {}
+    eer = validation.get("eer")
+    if not isinstance(eer, int | float):
+        return "Nobody has measured how often this model errs."
+    of = f"{validation.get('forgeries') or ''} forgeries".strip()
+    return f"{in_a_hundred(eer).capitalize()} {of} would be accepted, and as many genuine signatures rejected."
