@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
@@ -183,6 +184,10 @@ def _storable(text: str) -> str:
 
 
 def _add_upload(session: Session, sent: Sent) -> Upload:
+    """The upload of this blob: the one that is known, or a new one."""
+    known = session.scalars(sa.select(Upload).where(Upload.blob == sent.stored.key)).first()
+    if known is not None:
+        return known
     upload = Upload(
         public_id=sent.stored.key.partition("/")[2],
         blob=sent.stored.key,
@@ -199,6 +204,10 @@ def _add_upload(session: Session, sent: Sent) -> Upload:
 def _add_region(session: Session, sent: Sent) -> Region:
     upload = _add_upload(session, sent)
     ref = ImageRef(upload.filename)
+    query = sa.select(Region).where(Region.upload_id == upload.id, Region.name == ref.name)
+    known = session.scalars(query).first()  # of a file that was sent before
+    if known is not None:
+        return known
     region = Region(upload_id=upload.id, name=ref.name, entry=ref.entry, page=ref.page, box=ref.box_text)
     session.add(region)
     session.flush()

@@ -47,7 +47,8 @@ def test_the_manifest_is_read_before_it_is_sent(page: Page, stack: Stack, tmp_pa
     assert "2,000 of 2,000 rows" in text
     assert text.count("Line ") == 10
     assert "These are the first 10." in text
-    outer = {f"outer/{name}": content for name, content in {"Manifest.CSV": QUOTED, **IMAGES}.items()}
+    outer: dict[str, bytes | str] = {f"outer/{name}": content for name, content in IMAGES.items()}
+    outer["outer/Manifest.CSV"] = QUOTED
     assert told_of(page, tmp_path, zip_of(outer)) == "manifest.csv: 2 rows, and all their images are there."
     no_column = batch_of(("1", "a.png", "b.png"), images=IMAGES, heading=("id", "questioned", "ref"))
     assert told_of(page, tmp_path, no_column) == "Line 1: manifest.csv has no column reference."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 
 from flask import request
 from sqlalchemy.orm import Session
@@ -39,6 +40,19 @@ def chosen(name: str, values: Iterable[str]) -> str | None:
     if text and text not in known:
         raise InvalidInput("parameter_invalid", f"{name} in the address must be one of: {', '.join(known)}.")
     return text or None
+
+
+def day(name: str) -> date | None:
+    """The day in the address under ``name``, as ``2026-11-23``; None where it names none.
+
+    Raises:
+        InvalidInput: code ``parameter_invalid``.
+    """
+    text = request.args.get(name, "")
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise InvalidInput("parameter_invalid", f"{name} in the address must be a day, as 2026-01-31.") from error
 
 
 def wish() -> Wish:

@@ -52,9 +52,10 @@ def test_a_bad_address_is_told_as_a_page(browser: Browser, query: str) -> None:
     assert "parameter_invalid" in response.text
 
 
-def test_the_list_is_live_only_while_something_is_unfinished(browser: Browser, sqlite_database: Database) -> None:
+def test_the_list_looks_more_often_while_something_is_unfinished(browser: Browser, sqlite_database: Database) -> None:
     add_job(sqlite_database, label="done")
-    assert "hx-trigger" not in browser.text("/jobs")
+    assert 'hx-trigger="every 10s"' in browser.text("/jobs")
+    assert "hx-trigger" not in browser.text("/jobs?before=9")
     add_job(sqlite_database, label="going", state="running")
     assert 'hx-trigger="every 2s"' in browser.text("/jobs")
     fragment = browser.get("/jobs", headers={"HX-Request": "true"}).text
@@ -215,3 +216,32 @@ def test_the_spread_of_the_scores_as_json_table_and_csv(browser: Browser, sqlite
         "0.2375,0.2625,2,0,1",
     ]
     assert "<td>2</td><td>0</td><td>1</td>" in browser.text(page)
+
+
+def test_jobs_are_found_by_words_submitter_and_day(browser: Browser, sqlite_database: Database) -> None:
+    old = utcnow() - timedelta(days=40)
+    cheques = add_job(sqlite_database, label="Cheques of 50% May", person_id=1)
+    cards = add_job(sqlite_database, label="Cards, May", created_at=old)
+
+    def found(**search: str) -> set[str]:
+        text = browser.get("/jobs", query_string=search, headers={"HX-Request": "true"}).text
+        return {job.label for job in (cheques, cards) if job.public_id in text}
+
+    assert found(words="may") == {cheques.label, cards.label}
+    assert found(words="MAY che") == {cheques.label}
+    assert found(words="0%") == {cheques.label}
+    assert found(words="%x") == set()
+    assert found(words=cards.public_id[:9]) == {cards.label}
+    assert found(submitter="admin") == {cheques.label}
+    assert found(submitter="nobody") == set()
+    assert found(since=utcnow().date().isoformat()) == {cheques.label}
+    assert found(until=old.date().isoformat()) == {cards.label}
+    assert browser.get("/jobs?since=May").status_code == 422
+    assert "No job is like that" in browser.text("/jobs?words=zzz")
+
+
+def test_failed_jobs_are_retried_from_the_list(browser: Browser, sqlite_database: Database) -> None:
+    job = add_job(sqlite_database, state="failed", label="again")
+    assert f'id="retry-{job.public_id}"' in browser.text("/jobs")
+    assert browser.post(f"/jobs/{job.public_id}/retry", page="/jobs").status_code == 303
+    assert f'id="cancel-{job.public_id}"' in browser.text("/jobs")
