@@ -16,7 +16,7 @@ from shared.errors import InvalidInput
 from shared.storage import pieces_of
 from shared.tables import AuditEvent, Job, JobState, ModelVersion, Person
 from web import auth
-from web.pages.words import fixed, number, percent, promise, signed
+from web.pages.words import fixed, number, percent, signed
 from web.services import services
 
 MOST_NOTE = 500  # characters
@@ -85,7 +85,6 @@ def figures_of(model: ModelVersion) -> list[tuple[str, str]]:
         ("Cllr, most references", fixed(many.figures.cllr if many else None, 3)),
         ("Accept from, one reference", signed(one.bands.accept_from if one else None)),
         ("Reject below, one reference", signed(one.bands.reject_below if one else None)),
-        ("In plain words", promise(model)),
     ]
 
 
