@@ -92,6 +92,18 @@ def test_a_missing_reason_is_told_at_its_field(page: Page, stack: Stack, job: st
     assert stack.json("results", job)[3]["review"] is None
 
 
+def test_the_one_letter_keys_can_be_turned_off(page: Page, job: str) -> None:
+    page.goto(f"/jobs/{job}/comparisons/1")
+    page.locator("#keys").uncheck()
+    page.reload()
+    page.locator("html.scripted").wait_for()
+    page.keyboard.press("j")
+    page.locator("#keys").check()
+    expect_comparison(page, "one")
+    page.keyboard.press("j")
+    expect_comparison(page, "two")
+
+
 def test_two_inks_lie_over_each_other(page: Page, job: str) -> None:
     page.goto(f"/jobs/{job}/comparisons/3")
     canvas = page.locator("#overlay-canvas")

@@ -27,7 +27,7 @@ function offerCopies(root) {
 }
 
 function isTyping(target) {
-  return target.closest("input, select, textarea, [contenteditable]") !== null;
+  return target.closest("input:not([type=checkbox], [type=range]), select, textarea, [contenteditable]") !== null;
 }
 
 document.documentElement.classList.add("scripted");
@@ -37,8 +37,18 @@ offerCopies(document);
 
 // j and k go through a list, as in mail programs, a and r decide; each is a link or a button too.
 const KEYS = { j: "next", k: "previous", a: "verdict-accept", r: "verdict-reject" };
+const KEYS_OFF = "keys-off"; // in this browser's storage: for those who speak, or whose hand slips
+const keysBox = document.getElementById("keys");
+if (keysBox) {
+  keysBox.closest(".choice").hidden = false;
+  keysBox.checked = !localStorage.getItem(KEYS_OFF);
+  keysBox.addEventListener("change", () => {
+    if (keysBox.checked) localStorage.removeItem(KEYS_OFF);
+    else localStorage.setItem(KEYS_OFF, "1");
+  });
+}
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || localStorage.getItem(KEYS_OFF)) return;
   const target = document.getElementById(KEYS[event.key]);
   if (!target) return;
   event.preventDefault(); // the letter must not land in a field that the click focuses
