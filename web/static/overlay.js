@@ -54,33 +54,35 @@ function part(name) {
   return document.getElementById(`overlay-${name}`);
 }
 
+// Draws `layers` (none yet: paper alone), moved by `view`, as the sliders say.
+function paint(canvas, layers, view) {
+  const context = canvas.getContext("2d");
+  context.setTransform(1, 0, 0, 1, 0, 0);
+  context.globalAlpha = 1;
+  context.globalCompositeOperation = "source-over";
+  context.fillStyle = "#fff";
+  context.fillRect(0, 0, canvas.width, canvas.height);
+  if (!layers) return;
+  const { questioned, reference } = layers;
+  const widest = Math.max(questioned.ink.width, reference.ink.width);
+  const highest = Math.max(questioned.ink.height, reference.ink.height);
+  const scale = Math.min(canvas.width / widest, canvas.height / highest) * 0.92 * Number(part("zoom").value);
+  const mix = Number(part("mix").value) / 50;
+  context.globalCompositeOperation = "multiply";
+  for (const [layer, strength] of [[reference, Math.min(1, mix)], [questioned, Math.min(1, 2 - mix)]]) {
+    const [x, y] = part("align").checked ? layer.ink.centre : [layer.ink.width / 2, layer.ink.height / 2];
+    context.setTransform(scale, 0, 0, scale, canvas.width / 2 + view.x, canvas.height / 2 + view.y);
+    context.globalAlpha = strength;
+    context.drawImage(layer.picture, -x, -y);
+  }
+}
+
 function start() {
   const canvas = part("canvas");
-  const context = canvas.getContext("2d");
   const view = { x: 0, y: 0 };
   let layers = null;
 
-  function draw() {
-    context.setTransform(1, 0, 0, 1, 0, 0);
-    context.globalAlpha = 1;
-    context.globalCompositeOperation = "source-over";
-    context.fillStyle = "#fff";
-    context.fillRect(0, 0, canvas.width, canvas.height);
-    if (!layers) return;
-    const { questioned, reference } = layers;
-    const widest = Math.max(questioned.ink.width, reference.ink.width);
-    const highest = Math.max(questioned.ink.height, reference.ink.height);
-    const scale = Math.min(canvas.width / widest, canvas.height / highest) * 0.92 * Number(part("zoom").value);
-    const mix = Number(part("mix").value) / 50;
-    context.globalCompositeOperation = "multiply";
-    for (const [layer, strength] of [[reference, Math.min(1, mix)], [questioned, Math.min(1, 2 - mix)]]) {
-      const [x, y] = part("align").checked ? layer.ink.centre : [layer.ink.width / 2, layer.ink.height / 2];
-      context.setTransform(scale, 0, 0, scale, canvas.width / 2 + view.x, canvas.height / 2 + view.y);
-      context.globalAlpha = strength;
-      context.drawImage(layer.picture, -x, -y);
-    }
-  }
-
+  const draw = () => paint(canvas, layers, view);
   async function choose() {
     const seen = part("seen")?.checked;
     const option = part("reference").selectedOptions[0];
