@@ -65,6 +65,7 @@ image_unreadable | The file is no image, or of a kind that is not read. | Use PN
 internal_error | Something went wrong on our side; it is in the server's log. | Try again; tell the operator if it stays.
 internal_server_error | Something went wrong on our side; it is in the server's log. | Try again; tell the operator if it stays.
 job_ended | The job has ended, there is nothing to cancel. | Read its results.
+job_not_repeatable | Only a verification can be submitted again from its page. | Submit the other kinds with their own forms.
 job_not_retryable | Only a failed or cancelled job can be retried. | Submit it again where you want it done twice.
 job_unknown | There is no job of this id. | Use the id of the answer to the submission.
 key_missing | The request carries no API key. | Send Authorization: Bearer KEY.
@@ -100,6 +101,7 @@ no_test_images | The archive has no test images. | Lay them in test/.
 not_acceptable | None of the forms asked for can be given. | Ask for application/json.
 not_an_image | The entry is no image. | Nothing needs to be done; it is left out.
 not_found | There is nothing at this address. | See the description at /api/v1/docs.
+not_scored | The comparison has no answer yet. | Decide when its answer is there.
 page_missing | The file has no such page. | Pages count from 1.
 parameter_invalid | A parameter of the address has a value that cannot be used, or is not known. | See errors.
 password_same | The new password is the old one. | Choose another.
@@ -124,6 +126,8 @@ reference_too_many | There are more references than the server compares. | Send 
 references_unusable | Some references could not be used; the others were. | See the message for which and why.
 request_entity_too_large | The request is larger than this server allows. | Send less.
 request_timeout | The request did not arrive in time. | Send it again.
+review_reason | Overruling needs a reason, of at most 1,000 characters. | Say in a sentence or two why you overrule the model.
+review_verdict | A decision is to accept or to reject; unscorable can only be agreed with. | Choose accept or reject.
 row_invalid | A row holds characters that cannot be stored. | Remove NUL characters.
 server_unreachable | The client got no answer. | Check the address; see whether the server runs.
 service_unavailable | A part that the server needs is away. | Try again in a minute.

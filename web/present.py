@@ -12,7 +12,7 @@ from flask import url_for
 
 from shared.calibration import calibration_of
 from shared.jobs.queries import Answer
-from shared.tables import Epoch, Job, JobState, ModelVersion, Region
+from shared.tables import Epoch, Job, JobState, ModelVersion, Region, Review
 
 CSV_COLUMNS = (
     "id",
@@ -37,6 +37,11 @@ CSV_COLUMNS = (
     "forgeries",
     "calibrated_on",
     "tag",
+    "decision",
+    "decided_verdict",
+    "reason",
+    "reviewer",
+    "reviewed_at",
 )
 LONGEST_PAUSE = 60  # seconds; what is left was measured, and may be wrong
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
@@ -136,6 +141,18 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "model_digest": answer.model_digest,
         "questioned": _region_json(answer.questioned),
         "references": [_region_json(region) for region in answer.references],
+        "review": review_json(answer.review) if answer.review else None,
+    }
+
+
+def review_json(review: Review) -> dict[str, Any]:
+    """What a person decided about an answer; ``verdict`` is what holds now, beside the model's own."""
+    return {
+        "decision": review.decision,
+        "verdict": review.verdict,
+        "reason": review.reason,
+        "reviewer": review.person.name,
+        "reviewed_at": _instant(review.decided_at),
     }
 
 
@@ -213,6 +230,7 @@ def _csv_row(answer: Answer) -> tuple[Any, ...]:
         comparison.line,
         *_evidence_json(answer).values(),
         comparison.tag,
+        *(review_json(answer.review).values() if answer.review else (None,) * 5),
     )
 
 

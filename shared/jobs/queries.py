@@ -11,13 +11,19 @@ from sqlalchemy.orm import Session, joinedload
 from shared.calibration import Calibration, calibration_of
 from shared.db import Database
 from shared.errors import NotFound
-from shared.tables import Chunk, Comparison, Epoch, Job, JobState, ModelVersion, ReferenceSet, Region, Result
+from shared.jobs.reviews import reviews_of
+from shared.tables import Chunk, Comparison, Epoch, Job, JobState, ModelVersion, ReferenceSet, Region, Result, Review
 from shared.tables.jobs import ChunkState
 
 STREAM_ROWS = 1000
 MAX_ORDINAL = 2**62
 _Judge = tuple[ModelVersion, Calibration | None]
 _Found = tuple[Comparison, Result | None, tuple[int, ...]]  # with the region ids of its reference set
+_ANSWERS = (
+    sa.select(Comparison, Result, ReferenceSet.members)
+    .outerjoin(Result, sa.and_(Result.job_id == Comparison.job_id, Result.ordinal == Comparison.ordinal))
+    .outerjoin(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +38,7 @@ class Answer:
     model_digest: str | None
     forgeries: str | None = None  # what the likelihood ratio is against: "skilled" or "random"
     calibrated_on: str | None = None  # where it was not people's signatures
+    review: Review | None = None  # what a person decided
 
     @property
     def nearest(self) -> Region | None:
@@ -94,24 +101,34 @@ def answers(
     With ``verdict`` only those that have this verdict. Comparisons not yet scored are included without one, unless
     ``scored``. ``up_to`` is the last ordinal that is looked at, see :func:`scored_up_to`.
     """
-    query = (
-        sa.select(Comparison, Result, ReferenceSet.members)
-        .outerjoin(Result, sa.and_(Result.job_id == Comparison.job_id, Result.ordinal == Comparison.ordinal))
-        .outerjoin(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
-        .where(Comparison.job_id == job_id, Comparison.ordinal > after, Comparison.ordinal <= up_to)
-        .order_by(Comparison.ordinal)
-        .limit(limit + 1)
-    )
+    query = _ANSWERS.where(Comparison.job_id == job_id, Comparison.ordinal > after, Comparison.ordinal <= up_to)
+    query = query.order_by(Comparison.ordinal).limit(limit + 1)
     if verdict:
         query = query.where(Result.verdict == verdict)
     elif scored:
         query = query.where(Result.verdict.is_not(None))
     rows = session.execute(query).all()
-    page: list[_Found] = [(row[0], row[1], _members(row[2])) for row in rows[:limit]]
+    found = _found(session, job_id, rows[:limit])
+    return found, found[-1].comparison.ordinal if len(rows) > limit else None
+
+
+def answers_at(session: Session, job_id: int, ordinals: Sequence[int]) -> list[Answer]:
+    """The comparisons with these ordinals, in this order; those that do not exist are left out."""
+    query = _ANSWERS.where(Comparison.job_id == job_id, Comparison.ordinal.in_(ordinals))
+    found = _found(session, job_id, session.execute(query).all())
+    places = {ordinal: place for place, ordinal in enumerate(ordinals)}
+    return sorted(found, key=lambda answer: places[answer.comparison.ordinal])
+
+
+def _found(session: Session, job_id: int, rows: Sequence[sa.Row[Comparison, Result, str]]) -> list[Answer]:
+    page: list[_Found] = [(comparison, result, _members(members)) for comparison, result, members in rows]
     regions = _regions(session, page)
     models = _models(session, {result.model_id for _, result, _ in page if result and result.model_id})
-    found = [_answer(comparison, result, members, regions, models) for comparison, result, members in page]
-    return found, page[-1][0].ordinal if len(rows) > limit else None
+    reviews = reviews_of(session, job_id, {comparison.ordinal for comparison, _, _ in page})
+    return [
+        _answer(comparison, result, members, regions, models, reviews.get(comparison.ordinal))
+        for comparison, result, members in page
+    ]
 
 
 def get_answer(session: Session, job: Job, ordinal: int) -> Answer:
@@ -185,6 +202,7 @@ def _answer(
     members: tuple[int, ...],
     regions: dict[int, Region],
     models: dict[int, _Judge],
+    review: Review | None,
 ) -> Answer:
     model, calibration = models.get(result.model_id, (None, None)) if result and result.model_id else (None, None)
     return Answer(
@@ -196,6 +214,7 @@ def _answer(
         model_digest=model.digest if model else None,
         forgeries=calibration.population if calibration else None,
         calibrated_on=calibration.origin if calibration else None,
+        review=review,
     )
 
 

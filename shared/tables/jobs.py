@@ -165,6 +165,12 @@ class Comparison(Base):
     __table_args__ = (sa.Index("ix_comparisons_external", "job_id", "external_id"), {"sqlite_with_rowid": False})
 
 
+def _by_score(score: str, rows: str) -> sa.Index:
+    where = sa.text(rows)
+    columns = ("job_id", "verdict", score, "ordinal")
+    return sa.Index(f"ix_results_{score}", *columns, sqlite_where=where, postgresql_where=where)
+
+
 class Result(Base):
     """The answer to one comparison, written once. It keeps the rule that judged it."""
 
@@ -185,7 +191,13 @@ class Result(Base):
     reject_below: Mapped[float | None]  # ... and below which it is reject; between them, review
     model_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id"))
 
-    __table_args__ = (sa.Index("ix_results_verdict", "job_id", "verdict", "ordinal"), {"sqlite_with_rowid": False})
+    __table_args__ = (
+        sa.Index("ix_results_verdict", "job_id", "verdict", "ordinal"),
+        # By score within a verdict, for pages in that order; each row stands in one of the two.
+        _by_score("llr", "llr IS NOT NULL"),
+        _by_score("distance", "llr IS NULL"),
+        {"sqlite_with_rowid": False},
+    )
 
 
 class Epoch(Base):

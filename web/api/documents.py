@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.jobs.identified import AnswerKind
 from shared.specs import JobSpec
-from shared.tables import JobState, TrialState, Verdict
+from shared.tables import Decision, JobState, TrialState, Verdict
 
 Links = dict[str, str | None]
 
@@ -101,6 +101,16 @@ class Region(Document):
     height: int | None
 
 
+class Review(Document):
+    """What a person decided about an answer, beside the model's own."""
+
+    decision: Decision
+    verdict: Verdict = Field(description="what holds now")
+    reason: str
+    reviewer: str
+    reviewed_at: datetime
+
+
 class Comparison(Document):
     """One comparison with its answer."""
 
@@ -125,6 +135,7 @@ class Comparison(Document):
     model_digest: str | None
     questioned: Region | None
     references: list[Region]
+    review: Review | None = Field(description="null while nobody has decided")
 
 
 class ResultList(Document):
