@@ -1,4 +1,4 @@
-"""Finding jobs: by kind, state, submitter, day, and words of their name."""
+"""Finding jobs: by kind, state, submitter, tag, day, and words of their name."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class JobSearch:
     kind: str | None = None
     state: str | None = None
     submitter: str | None = None
+    tag: str | None = None
     words: str = ""  # each must stand in the name or be the beginning of the id
     since: date | None = None
     until: date | None = None
@@ -37,7 +38,7 @@ def find_jobs(
 
 def _conditions(search: JobSearch) -> list[sa.ColumnElement[bool]]:
     found: list[sa.ColumnElement[bool]] = []
-    for column, value in ((Job.kind, search.kind), (Job.state, search.state)):
+    for column, value in ((Job.kind, search.kind), (Job.state, search.state), (Job.tag, search.tag)):
         if value:
             found.append(column == value)
     if search.submitter:

@@ -13,6 +13,8 @@ from web.api.operations import Operation, register
 from web.cards import card_of
 from web.services import services
 
+PROMOTED = "model.default"  # the action in the audit events
+
 
 def add_routes(blueprint: Blueprint) -> None:
     """Add the routes."""
@@ -56,12 +58,13 @@ def make_default(name: str) -> Response:
     return get_model(name)
 
 
-def promote(name: str, person_id: int) -> None:
-    """Make a model the default, and note who did."""
+def promote(name: str, person_id: int, note: str = "") -> str:
+    """Make a model the default, and keep who did and, where there is a ``note``, why. Returns the model's label."""
     with services().database.write() as session:
         model = registry.find_model(session, name)
         registry.set_default(session, model)
-        audit.note(session, person_id, "model.default", model.label)
+        audit.note(session, person_id, PROMOTED, model.label, **({"note": note} if note else {}))
+    return model.label
 
 
 def delete_model(name: str) -> Response:

@@ -10,17 +10,17 @@ from flask import Blueprint, Response, flash, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session, joinedload
 
-from shared import audit, registry
+from shared import registry
 from shared.calibration import calibration_of
 from shared.errors import InvalidInput
 from shared.storage import pieces_of
 from shared.tables import AuditEvent, Job, JobState, ModelVersion, Person
 from web import auth
+from web.api.models import PROMOTED, promote
 from web.pages.words import fixed, number, percent, signed
 from web.services import services
 
 MOST_NOTE = 500  # characters
-PROMOTED = "model.default"  # the action in the audit events, of the API's promotions too
 HISTORY = 20
 
 
@@ -104,12 +104,9 @@ def _measured(session: Session, pair: tuple[ModelVersion, ModelVersion]) -> Iter
 def make_default(name: str) -> ResponseReturnValue:
     """Have verifications that name no model use this one, and keep why."""
     note = request.form.get("note", "").strip()[:MOST_NOTE]
-    with services().database.write() as session:
-        model = registry.find_model(session, name)
-        registry.set_default(session, model)
-        audit.note(session, auth.current_person().id, PROMOTED, model.label, **({"note": note} if note else {}))
-    flash(f"{model.label} now serves verifications that name no model.")
-    return redirect(url_for("pages.model", name=model.label), 303)
+    label = promote(name, auth.current_person().id, note)
+    flash(f"{label} now serves verifications that name no model.")
+    return redirect(url_for("pages.model", name=label), 303)
 
 
 def promotions(session: Session, model: ModelVersion) -> list[Promotion]:

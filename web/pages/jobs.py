@@ -29,6 +29,7 @@ from shared.jobs.identified import AnswerKind, count_kinds
 from shared.jobs.listing import by_ratio, ordinals
 from shared.jobs.reviews import count_reviews
 from shared.jobs.searching import JobSearch, find_jobs, submitters
+from shared.jobs.uploads import storable
 from shared.tables import Epoch, Job, JobState, ModelVersion, Verdict
 from web import auth, present
 from web.api.jobs import ring_retry
@@ -43,6 +44,7 @@ from web.services import services
 JOBS_SHOWN = 25
 RESULTS_SHOWN = 50
 MOST_WORDS = 200  # characters that are searched for
+MOST_TAG = 80
 EPOCH_COLUMNS = ("epoch", "loss", "validation_loss", "validation_eer", "learning_rate", "images", "seconds")
 
 
@@ -72,6 +74,7 @@ def jobs() -> str:
         kind=paging.chosen("kind", KINDS),
         state=paging.chosen("state", JobState),
         submitter=request.args.get("submitter") or None,
+        tag=storable(request.args.get("tag", "").strip())[:MOST_TAG] or None,
         words=request.args.get("words", "").strip()[:MOST_WORDS],
         since=paging.day("since"),
         until=paging.day("until"),
