@@ -57,6 +57,12 @@ class TooLarge(CountersignError):
     status = 413
 
 
+class RateLimited(CountersignError):
+    """More requests than a person may send; try again when the window is over."""
+
+    status = 429
+
+
 class NotAuthorised(CountersignError):
     """No key or session, or one that is not valid."""
 

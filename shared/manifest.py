@@ -12,9 +12,10 @@ from shared.archives import DAMAGES, Archive, damaged
 from shared.errors import Fault, InvalidInput
 
 REQUIRED = ("id", "questioned", "reference")
-OPTIONAL = ("questioned_page", "reference_page", "questioned_box", "reference_box")
+OPTIONAL = ("questioned_page", "reference_page", "questioned_box", "reference_box", "tag")
 SEVERAL = "|"
 MAX_ID = 255
+MAX_TAG = 80
 MAX_NAME = 600  # characters of up to four bytes: PostgreSQL's indexes take 2,700 bytes
 MAX_LINE = 1 << 20  # characters; a longer line is no table, and must not fill the memory
 
@@ -46,6 +47,7 @@ class Row:
     questioned: ImageRef | None
     references: tuple[ImageRef, ...]
     fault: Fault | None = None
+    tag: str | None = None  # the sender's, given back with the answer
 
 
 def manifest_name(archive: Archive) -> str:
@@ -136,7 +138,7 @@ def _row(line: int, cells: list[str], columns: dict[str, int], max_references: i
         position = columns.get(name, -1)
         return cells[position].strip() if 0 <= position < len(cells) else ""
 
-    external_id = cell("id")
+    external_id, tag = cell("id"), cell("tag")
     try:
         if any("\0" in text for text in cells):
             raise _BadCell("row_invalid", "the row contains NUL characters")
@@ -144,14 +146,17 @@ def _row(line: int, cells: list[str], columns: dict[str, int], max_references: i
             raise _BadCell("id_missing", "the id is empty")
         if len(external_id) > MAX_ID:
             raise _BadCell("id_too_long", f"the id has {len(external_id)} characters; at most {MAX_ID} are kept")
+        if len(tag) > MAX_TAG:
+            raise _BadCell("tag_too_long", f"the tag has {len(tag)} characters; at most {MAX_TAG} are kept")
         questioned = _images(cell("questioned"), cell("questioned_page"), cell("questioned_box"), "questioned", 1)
         references = _images(
             cell("reference"), cell("reference_page"), cell("reference_box"), "reference", max_references
         )
     except _BadCell as error:
         fault = Fault(error.code, f"Line {line}: {error}.", f"line {line}")
-        return Row(line, external_id[:MAX_ID].replace("\0", ""), None, (), fault)
-    return Row(line, external_id, questioned[0], references)
+        kept = tag[:MAX_TAG].replace("\0", "") or None
+        return Row(line, external_id[:MAX_ID].replace("\0", ""), None, (), fault, kept)
+    return Row(line, external_id, questioned[0], references, tag=tag or None)
 
 
 def _images(names: str, pages: str, boxes: str, column: str, most: int) -> tuple[ImageRef, ...]:

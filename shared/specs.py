@@ -131,6 +131,14 @@ def canvas_of(network: str, preset: PresetName = "signature", channels: Literal[
     return Preprocessing(preset=preset, height=info.height, width=info.width, channels=channels, scale=info.scale)
 
 
+class JobMarks(Spec):
+    """What a submitter calls a job by, whatever its kind."""
+
+    label: str = Field(default="", max_length=255, description="shown in the list of jobs; empty: the file's name")
+    tag: str | None = Field(default=None, max_length=80, description="the submitter's, to list jobs by")
+    external_id: str | None = Field(default=None, max_length=255, description="the submitter's own name for the job")
+
+
 class VerifySpec(Spec):
     """Compare questioned images with their reference sets."""
 

@@ -18,6 +18,7 @@ from shared.db import Database
 from shared.queue import CeleryDoorbell, Doorbell, make_celery
 from shared.storage import open_store
 from web import api, errors, pages
+from web.limits import Limiter
 from web.services import EXTENSION, Services, limit_body
 
 CONTENT_SECURITY_POLICY = (
@@ -50,14 +51,14 @@ def create_app(settings: Settings | None = None, doorbell: Doorbell | None = Non
         database=Database(settings.database_url),
         store=open_store(settings.storage_url),
         doorbell=doorbell or CeleryDoorbell(make_celery(settings)),
+        limiter=Limiter(settings.redis_url, settings.rate_limit),
     )
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     CSRFProtect(app)
     errors.register(app)
     app.before_request(limit_body)
-    app.register_blueprint(api.blueprint)
+    api.register(app)
     app.register_blueprint(pages.blueprint)
-    api.register_health(app)
     app.after_request(_harden)
     return app
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import json
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import IO, Any
 from urllib.parse import quote
 
@@ -18,6 +21,8 @@ from shared.errors import CountersignError, NotAuthorised, Unavailable
 TIMEOUT = httpx.Timeout(60.0, connect=5.0, write=None)
 KEEP_SECONDS = 1.0  # an idle connection is used again; gunicorn closes them after two
 SUBMIT_TIMEOUT = httpx.Timeout(None, connect=5.0)
+LONG_POLL = 30  # seconds that the server is asked to hold an answer back
+RESEND_PAUSES = (1.0, 3.0, 10.0)
 POLL_SECONDS = (0.2, 2.0)  # first and longest pause between two looks at a job
 
 AWAY_SECONDS = 120.0  # how long a job that is watched waits for its server
@@ -37,10 +42,15 @@ class ApiError(CountersignError):
 class Client:
     """Talks to one server with one key."""
 
-    def __init__(self, url: str, key: str) -> None:
+    def __init__(
+        self, url: str, key: str, pauses: Sequence[float] = RESEND_PAUSES, transport: httpx.BaseTransport | None = None
+    ) -> None:
+        self._pauses = pauses  # seconds before a submission whose answer was lost is sent again
         headers = {"Authorization": f"Bearer {key}"}
         limits = httpx.Limits(keepalive_expiry=KEEP_SECONDS)
-        self._http = httpx.Client(base_url=f"{url.rstrip('/')}/api/v1", headers=headers, timeout=TIMEOUT, limits=limits)
+        self._http = httpx.Client(
+            base_url=f"{url.rstrip('/')}/api/v1", headers=headers, timeout=TIMEOUT, limits=limits, transport=transport
+        )
 
     def __enter__(self) -> Client:
         return self
@@ -50,16 +60,64 @@ class Client:
     ) -> None:
         self._http.close()
 
-    def submit(self, kind: str, fields: dict[str, str], files: Files) -> Document:
-        """Queue a job. ``files`` are (field, (name, stream, media type)); streams are sent as they are read."""
-        # No limit on the wait: after the last byte of a large upload the server still stores and checks it.
-        return self._call("POST", "/jobs", params={"kind": kind}, data=fields, files=files, timeout=SUBMIT_TIMEOUT)
+    def submit(self, kind: str, fields: dict[str, str], files: Files, key: str | None = None) -> Document:
+        """Queue a job, once: ``files`` are (field, (name, stream, media type)); streams are sent as they are read.
 
-    def job(self, job_id: str) -> Document:
-        return self._call("GET", f"/jobs/{job_id}")
+        Where the answer is lost, the same request is sent again, up to three times, if its streams can be rewound.
+        It carries ``key``, or one of its own, so that it is never done twice.
+        """
+        options = submission(kind, fields, files, key)
+        for pause in self._pauses if rewindable(files) else ():
+            try:
+                return self._call("POST", "/jobs", **options)
+            except (Unavailable, ApiError) as error:
+                if not worth_again(error):
+                    raise
+            time.sleep(pause)
+            rewind(files)
+        return self._call("POST", "/jobs", **options)
+
+    def send_file(self, stream: IO[bytes], filename: str) -> str:
+        """The digest of a file, which is sent unless the server has it. Jobs name it, in ``archive_digest`` say."""
+        digest = hashlib.file_digest(stream, "sha256")  # type: ignore[arg-type]  # typed IO[bytes]
+        name = f"sha256:{digest.hexdigest()}"
+        try:
+            self._call("GET", f"/files/{name}")
+        except ApiError as error:
+            if error.code != "file_unknown":
+                raise
+            stream.seek(0)
+            headers = {"Content-Digest": f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"}
+            options = {"params": {"filename": filename}, "headers": headers, "timeout": SUBMIT_TIMEOUT}
+            self._call("PUT", "/files", content=stream, **options)
+        return name
+
+    def job(self, job_id: str, wait: int = 0) -> Document:
+        """The job; with ``wait``, once it has ended or after so many seconds (at most 60)."""
+        return self._call("GET", f"/jobs/{job_id}", headers=waiting(wait))
+
+    def jobs(self, **filters: str) -> Iterator[Document]:
+        """Jobs, newest first, fetched a page at a time; ``kind``, ``state``, ``tag``, ``external_id`` choose some."""
+        query: dict[str, Any] = filters | {"limit": 100}
+        while True:
+            page = self._call("GET", "/jobs", params=query)
+            yield from page["jobs"]
+            if page["next"] is None:
+                return
+            query["before"] = page["next"]
+
+    def wait(self, job_id: str) -> Document:
+        """The job once it has ended; it is not polled, the server holds its answer back."""
+        while not ended(job := self.job(job_id, LONG_POLL)):
+            pass
+        return job
 
     def cancel(self, job_id: str) -> Document:
-        return self._call("POST", f"/jobs/{job_id}/cancel")
+        return self._call("POST", f"/jobs/{job_id}/cancel", headers=once())
+
+    def retry(self, job_id: str) -> Document:
+        """Queue a failed or cancelled job again, with only what is missing."""
+        return self._call("POST", f"/jobs/{job_id}/retry", headers=once())
 
     def models(self) -> list[Document]:
         found: list[Document] = self._call("GET", "/models")["models"]
@@ -70,7 +128,7 @@ class Client:
         with self._told():
             response = self._request("GET", f"/models/{quote(name, safe='')}/card", {})
         if response.is_error:
-            raise _error(response)
+            raise problem_of(response)
         return response.text
 
     def watch(self, job_id: str) -> Iterator[Document]:
@@ -90,14 +148,14 @@ class Client:
                 continue
             seen = time.monotonic()
             yield job
-            if job["state"] in ("succeeded", "failed", "cancelled"):
+            if ended(job):
                 return
             time.sleep(pause)
             pause = min(pause * 1.3, longest)
 
-    def results(self, job_id: str) -> Iterator[Document]:
-        """All results of a verification, fetched a page at a time."""
-        return self._pages(f"/jobs/{job_id}/results", "results")
+    def results(self, job_id: str, verdict: str | None = None) -> Iterator[Document]:
+        """All results of a verification, or those of one verdict, fetched a page at a time."""
+        return self._pages(f"/jobs/{job_id}/results", "results", {"verdict": verdict} if verdict else {})
 
     def results_csv(self, job_id: str, target: IO[bytes]) -> None:
         """Write all results of a verification as CSV into ``target``, as they arrive."""
@@ -129,10 +187,10 @@ class Client:
         """Write one of them into ``target``, as it arrives."""
         self._stream(f"/jobs/{job_id}/files/{quote(name, safe='')}", {}, target)
 
-    def _pages(self, path: str, member: str) -> Iterator[Document]:
+    def _pages(self, path: str, member: str, query: Mapping[str, str] = MappingProxyType({})) -> Iterator[Document]:
         after = 0
         while True:
-            page = self._call("GET", path, params={"after": after, "limit": 1000})
+            page = self._call("GET", path, params={**query, "after": after, "limit": 1000})
             yield from page[member]
             if page["next"] is None:
                 return
@@ -145,17 +203,14 @@ class Client:
         with self._told(), self._http.stream("GET", path, params=query) as response:
             if response.is_error:
                 response.read()
-                raise _error(response)
+                raise problem_of(response)
             for piece in response.iter_bytes():
                 target.write(piece)
 
     def _call(self, method: str, path: str, **options: Any) -> Document:
         with self._told():
             response = self._request(method, path, options)
-        if response.is_error:
-            raise _error(response)
-        document: Document = response.json() if response.content else {}
-        return document
+        return answered(response)
 
     def _request(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response:
         try:
@@ -170,12 +225,72 @@ class Client:
         try:
             yield
         except httpx.TransportError as error:
-            url = self._http.base_url
-            message = f"No answer from {url}: {error}. Is 'countersign up' running?"
-            raise Unavailable("server_unreachable", message) from error
+            raise unreachable(self._http.base_url, error) from error
 
 
-def _error(response: httpx.Response) -> ApiError:
+def submission(kind: str, fields: dict[str, str], files: Files, key: str | None) -> dict[str, Any]:
+    """The request that queues a job, as httpx takes it."""
+    # No limit on the wait: after the last byte of a large upload the server still stores and checks it.
+    return {
+        "params": {"kind": kind},
+        "data": fields,
+        "files": files,
+        "headers": once(key),
+        "timeout": SUBMIT_TIMEOUT,
+    }
+
+
+def once(key: str | None = None) -> dict[str, str]:
+    """The header that has a request done once, however often it is sent."""
+    return {"Idempotency-Key": key or str(uuid.uuid4())}
+
+
+def waiting(seconds: int) -> dict[str, str]:
+    """The header that has an answer held back."""
+    return {"Prefer": f"wait={seconds}"} if seconds else {}
+
+
+def ended(job: Document) -> bool:
+    """Whether nothing more will happen to the job by itself."""
+    return job["state"] in ("succeeded", "failed", "cancelled")
+
+
+def rewindable(files: Files) -> bool:
+    """Whether the streams can be sent a second time."""
+    return all(stream.seekable() for _, (_, stream, _) in files)
+
+
+def rewind(files: Files) -> None:
+    """Have the streams begin anew."""
+    for _, (_, stream, _) in files:
+        stream.seek(0)
+
+
+def worth_again(error: CountersignError) -> bool:
+    """Whether the answer was lost on the way; a server that is not there, or refuses, is told of at once."""
+    lost = error.code == "server_unreachable" and not isinstance(error.__cause__, httpx.ConnectError)
+    return lost or error.code == "idempotency_in_flight"
+
+
+def unreachable(url: httpx.URL, error: httpx.TransportError) -> Unavailable:
+    """No answer came, in words."""
+    return Unavailable("server_unreachable", f"No answer from {url}: {error}. Is 'countersign up' running?")
+
+
+def answered(response: httpx.Response) -> Document:
+    """The document of an answer.
+
+    Raises:
+        ApiError: the server refused.
+    """
+    if response.is_error:
+        raise problem_of(response)
+    document: Document = response.json() if response.content else {}
+    return document
+
+
+def problem_of(response: httpx.Response) -> ApiError:
+    """What the server refused with."""
     try:
         problem = response.json()
         return ApiError(response.status_code, problem["code"], problem["detail"])

@@ -15,6 +15,7 @@ from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException, InternalServerError
 
 from shared.errors import CountersignError, Fault, InvalidInput, StorageFull
+from shared.problems import problem_type
 
 log = logging.getLogger(__name__)
 
@@ -26,14 +27,14 @@ def is_api() -> bool:
     return request.path.startswith("/api/") or request.path == "/healthz"
 
 
-def invalid_fields(error: ValidationError) -> InvalidInput:
+def invalid_fields(error: ValidationError, code: str = "field_invalid") -> InvalidInput:
     """A pydantic error as ours: one fault for each field."""
     faults = tuple(
-        Fault("field_invalid", item["msg"], ".".join(str(part) for part in item["loc"]) or "request")
+        Fault(code, item["msg"], ".".join(str(part) for part in item["loc"]) or "request")
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     )
     listed = "; ".join(f"{fault.where}: {fault.message}" for fault in faults)
-    return InvalidInput("field_invalid", f"Some fields cannot be used: {listed}.", faults)
+    return InvalidInput(code, f"Some fields cannot be used: {listed}.", faults)
 
 
 def register(app: Flask) -> None:
@@ -85,7 +86,7 @@ def _os_error(error: OSError) -> Response:
 def _answer(status: int, code: str, message: str, faults: tuple[Fault, ...] = ()) -> Response:
     if is_api():
         body: dict[str, Any] = {
-            "type": f"urn:countersign:problem:{code}",
+            "type": problem_type(code),
             "title": HTTPStatus(status).phrase,
             "status": status,
             "detail": message,

@@ -12,7 +12,7 @@ from flask import url_for
 
 from shared.calibration import calibration_of
 from shared.jobs.queries import Answer
-from shared.tables import Epoch, Job, JobState, ModelVersion, Region
+from shared.tables import Epoch, Job, JobState, ModelVersion, Region, Review
 
 CSV_COLUMNS = (
     "id",
@@ -36,7 +36,14 @@ CSV_COLUMNS = (
     "reject_below",
     "forgeries",
     "calibrated_on",
+    "tag",
+    "decision",
+    "decided_verdict",
+    "reason",
+    "reviewer",
+    "reviewed_at",
 )
+LONGEST_PAUSE = 60  # seconds; what is left was measured, and may be wrong
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 FLUSH_ROWS = 500  # rows in one piece of a streamed CSV
 
@@ -68,6 +75,8 @@ def job_json(job: Job) -> dict[str, Any]:
         "done": job.done,
         "total": job.total,
         "label": job.label,
+        "tag": job.tag,
+        "external_id": job.external_id,
         "phase": job.phase,
         "attempt": job.attempt,
         "model": job.model.label if job.model else None,
@@ -100,11 +109,16 @@ def _instant(value: datetime | None) -> str | None:
     return value.isoformat(timespec="milliseconds") if value else None
 
 
-def retry_after(job: Job) -> int:
-    """Seconds after which it is worth to ask for the job again."""
+def retry_after(job: Job, left: float | None) -> int:
+    """Seconds after which it is worth to ask for the job again: half of those that are left of it; 0 when it ended.
+
+    ``left`` is what :func:`shared.jobs.pace.seconds_left` gives.
+    """
     if JobState(job.state).ended:
         return 0
-    return 1 if job.total <= 1 else 5
+    if left is None:
+        return 1 if job.total <= 1 else 5
+    return min(max(1, round(left / 2)), LONGEST_PAUSE)
 
 
 def answer_json(answer: Answer) -> dict[str, Any]:
@@ -112,6 +126,7 @@ def answer_json(answer: Answer) -> dict[str, Any]:
     comparison, result = answer.comparison, answer.result
     return {
         "id": comparison.external_id,
+        "tag": comparison.tag,
         "ordinal": comparison.ordinal,
         "line": comparison.line,
         "verdict": result.verdict if result is not None else None,
@@ -126,6 +141,18 @@ def answer_json(answer: Answer) -> dict[str, Any]:
         "model_digest": answer.model_digest,
         "questioned": _region_json(answer.questioned),
         "references": [_region_json(region) for region in answer.references],
+        "review": review_json(answer.review) if answer.review else None,
+    }
+
+
+def review_json(review: Review) -> dict[str, Any]:
+    """What a person decided about an answer; ``verdict`` is what holds now, beside the model's own."""
+    return {
+        "decision": review.decision,
+        "verdict": review.verdict,
+        "reason": review.reason,
+        "reviewer": review.person.name,
+        "reviewed_at": _instant(review.decided_at),
     }
 
 
@@ -202,6 +229,8 @@ def _csv_row(answer: Answer) -> tuple[Any, ...]:
         "|".join(region.digest or "" for region in answer.references),
         comparison.line,
         *_evidence_json(answer).values(),
+        comparison.tag,
+        *(review_json(answer.review).values() if answer.review else (None,) * 5),
     )
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from threading import BoundedSemaphore
 from typing import cast
 
 from flask import current_app, request
@@ -13,11 +14,13 @@ from shared.jobs.submit import Submissions
 from shared.queue import Doorbell
 from shared.specs import SPECS
 from shared.storage import BlobStore
+from web.limits import Limiter
 
 EXTENSION = "countersign"
 # Endpoints; all others read small forms only.
-TAKES_FILES = {f"pages.{kind}" for kind in SPECS} | {"api.submit_job"}
+TAKES_FILES = {f"pages.{kind}" for kind in SPECS} | {"api.submit_job", "api.put_file"}
 SMALL_FORM = 64 * 1024  # bytes
+PLACES_TO_WAIT = 8  # requests held back at a time, half of the threads of a server
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class Services:
     database: Database
     store: BlobStore
     doorbell: Doorbell
+    limiter: Limiter
+    places_to_wait: BoundedSemaphore = field(default_factory=lambda: BoundedSemaphore(PLACES_TO_WAIT))
 
     @property
     def submissions(self) -> Submissions:

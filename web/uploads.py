@@ -15,10 +15,11 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import FileStorage
 
 from shared.errors import InvalidInput
-from shared.jobs.submit import Sent, SoloSpec
+from shared.jobs.submit import Marks, Sent, SoloSpec
+from shared.jobs.uploads import find_upload
 from shared.queue import SOLO_TASKS
-from shared.specs import SPECS, VerifySpec
-from shared.storage import pieces_of
+from shared.specs import SPECS, JobMarks, VerifySpec
+from shared.storage import Stored, pieces_of
 from shared.tables import Job, Upload
 from web.errors import invalid_fields, is_api
 from web.services import services
@@ -32,6 +33,11 @@ CONTENTS = {
 }
 
 
+DIGESTS = {f"{field}_digest": field for field in ("archive", "questioned", "reference")}
+FORM_FIELDS = {"kind", *DIGESTS, *JobMarks.model_fields}  # of every form; all others are of the specification
+Given = FileStorage | str  # a file of the request, or the digest of one that was sent before
+
+
 def store_file(file: FileStorage) -> Sent:
     """Store one file of the request.
 
@@ -40,6 +46,22 @@ def store_file(file: FileStorage) -> Sent:
     """
     stored = services().store.put(f"uploads/{secrets.token_hex(16)}", pieces_of(file.stream))  # type: ignore[arg-type]  # typed IO[bytes]
     return Sent(stored, PurePath((file.filename or "").replace("\\", "/")).name or "unnamed")
+
+
+def known_file(digest: str) -> Sent:
+    """A file that was sent before.
+
+    Raises:
+        InvalidInput: code ``digest_invalid``. NotFound: code ``file_unknown``.
+    """
+    with services().database.read() as session:
+        upload = find_upload(session, digest)
+    return Sent(Stored(upload.blob, upload.digest, upload.size), upload.filename)
+
+
+def given_in(field: str) -> list[Given]:
+    """The files that the request carries in ``field``, or names by digest in ``FIELD_digest``."""
+    return [*files_of(field), *(text.strip() for text in request.form.getlist(f"{field}_digest") if text.strip())]
 
 
 def files_of(field: str) -> list[FileStorage]:
@@ -57,18 +79,33 @@ def spec_from_form(kind: type[S]) -> S:
         name: value.strip()
         for name, value in request.form.items()
         # A page's form has fields of its own; a program's misspelt one must not be ignored.
-        if name not in ("kind", "label") and (is_api() or name in kind.model_fields) and value.strip()
+        if name not in FORM_FIELDS and (is_api() or name in kind.model_fields) and value.strip()
     }
+    return _validated(kind, fields)
+
+
+def marks_from_form() -> JobMarks:
+    """What the request calls its job by.
+
+    Raises:
+        InvalidInput: code ``field_invalid``.
+    """
+    texts = {name: request.form.get(name, "").strip() for name in JobMarks.model_fields}
+    return _validated(JobMarks, {name: text for name, text in texts.items() if text})
+
+
+def _validated(kind: type[S], fields: dict[str, str]) -> S:
     try:
         return kind.model_validate(fields)
     except ValidationError as error:
         raise invalid_fields(error) from error
 
 
-def submit_from_request(kind: str, person_id: int) -> Job:
+def submit_from_request(kind: str, person_id: int, token: str | None = None) -> Job:
     """Queue what the request asks for: the one path of the API and the pages.
 
-    The queue is asked first, so that a request it cannot take leaves nothing behind.
+    The queue is asked first, so that a request it cannot take leaves nothing behind. ``token`` is that of a request
+    which must not be done twice, see ``web.api.idempotency``.
 
     Raises:
         CountersignError: what is wrong with the request, or ``queue_unavailable``.
@@ -77,12 +114,14 @@ def submit_from_request(kind: str, person_id: int) -> Job:
     work.doorbell.check()
     stored: list[Sent] = []
 
-    def keep(file: FileStorage) -> Sent:
+    def keep(file: Given) -> Sent:
+        if isinstance(file, str):
+            return known_file(file)
         stored.append(store_file(file))
         return stored[-1]
 
     try:
-        return _submit(kind, person_id, keep)
+        return _submit(kind, person_id, keep, token)
     except Exception:  # whatever it was, it is raised again below
         for sent in stored:
             _drop_unless_accepted(sent)
@@ -96,9 +135,10 @@ def _drop_unless_accepted(sent: Sent) -> None:
             services().store.delete(sent.stored.key)
 
 
-def _submit(kind: str, person_id: int, keep: Callable[[FileStorage], Sent]) -> Job:
-    label = request.form.get("label", "").strip()
-    archives = files_of("archive")
+def _submit(kind: str, person_id: int, keep: Callable[[Given], Sent], token: str | None) -> Job:
+    told = marks_from_form()
+    label, marks = told.label, Marks(told.tag, told.external_id, token)
+    archives = given_in("archive")
     if len(archives) > 1:
         raise InvalidInput("file_missing", "Send one archive in the field 'archive'.")
     submissions = services().submissions
@@ -108,14 +148,16 @@ def _submit(kind: str, person_id: int, keep: Callable[[FileStorage], Sent]) -> J
         spec = spec_from_form(SPECS[kind])
         if not archives:
             raise InvalidInput("file_missing", f"Send {CONTENTS[kind]} in the field 'archive'.")
-        return submissions.on_archive(keep(archives[0]), cast("SoloSpec", spec), person_id, label)
+        return submissions.on_archive(keep(archives[0]), cast("SoloSpec", spec), person_id, label, marks)
     verify = spec_from_form(VerifySpec)
     if archives:
-        return submissions.verify_batch(keep(archives[0]), verify, person_id, label)
-    questioned, references = files_of("questioned"), files_of("reference")
+        return submissions.verify_batch(keep(archives[0]), verify, person_id, label, marks)
+    questioned, references = given_in("questioned"), given_in("reference")
     if len(questioned) != 1 or not references:
         raise InvalidInput(
             "file_missing",
             "Send a ZIP with manifest.csv in 'archive', or one image in 'questioned' and some in 'reference'.",
         )
-    return submissions.verify_pair(keep(questioned[0]), [keep(file) for file in references], verify, person_id, label)
+    return submissions.verify_pair(
+        keep(questioned[0]), [keep(file) for file in references], verify, person_id, label, marks
+    )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -184,6 +185,7 @@ class _Intake:
                 key
                 | {
                     "external_id": row.external_id,
+                    "tag": row.tag,
                     "line": row.line,
                     "questioned_id": regions[row.questioned.name] if usable and row.questioned else None,
                     "reference_set_id": sets[_members(row, regions)] if usable else None,
@@ -219,7 +221,7 @@ def _members(row: Row, regions: dict[str, int]) -> str:
 
 def _faulty(row: Row, code: str, message: str) -> Row:
     fault = Fault(code, f"Line {row.line}: {message}.", f"line {row.line}")
-    return Row(row.line, row.external_id, None, (), fault)
+    return replace(row, questioned=None, references=(), fault=fault)
 
 
 def _ids(session: Session, table: Any, column: Any, scope: Any, keys: list[str]) -> dict[str, int]:

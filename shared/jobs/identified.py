@@ -48,9 +48,11 @@ def identifications(
     return rows[:limit], rows[limit - 1].ordinal if len(rows) > limit else None
 
 
-def stream_identifications(database: Database, job_id: int, kind: str | None = None) -> Iterator[Identification]:
+def stream_identifications(
+    database: Database, job_id: int, kind: str | None = None, after: int = 0
+) -> Iterator[Identification]:
     """All answers in order, in short reads: memory stays flat and no transaction stays open."""
-    cursor: int | None = 0
+    cursor: int | None = after
     while cursor is not None:
         with database.read() as session:
             page, cursor = identifications(session, job_id, cursor, STREAM_ROWS, kind)

@@ -11,11 +11,19 @@ from sqlalchemy.orm import Session, joinedload
 from shared.calibration import Calibration, calibration_of
 from shared.db import Database
 from shared.errors import NotFound
-from shared.tables import Comparison, Epoch, Job, JobState, ModelVersion, ReferenceSet, Region, Result
+from shared.jobs.reviews import reviews_of
+from shared.tables import Chunk, Comparison, Epoch, Job, JobState, ModelVersion, ReferenceSet, Region, Result, Review
+from shared.tables.jobs import ChunkState
 
 STREAM_ROWS = 1000
+MAX_ORDINAL = 2**62
 _Judge = tuple[ModelVersion, Calibration | None]
 _Found = tuple[Comparison, Result | None, tuple[int, ...]]  # with the region ids of its reference set
+_ANSWERS = (
+    sa.select(Comparison, Result, ReferenceSet.members)
+    .outerjoin(Result, sa.and_(Result.job_id == Comparison.job_id, Result.ordinal == Comparison.ordinal))
+    .outerjoin(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +38,7 @@ class Answer:
     model_digest: str | None
     forgeries: str | None = None  # what the likelihood ratio is against: "skilled" or "random"
     calibrated_on: str | None = None  # where it was not people's signatures
+    review: Review | None = None  # what a person decided
 
     @property
     def nearest(self) -> Region | None:
@@ -52,19 +61,23 @@ def get_job(session: Session, public_id: str) -> Job:
 
 
 def list_jobs(
-    session: Session, before: int | None = None, limit: int = 50, kind: str | None = None, state: str | None = None
+    session: Session,
+    before: int | None = None,
+    limit: int = 50,
+    kind: str | None = None,
+    state: str | None = None,
+    tag: str | None = None,
+    external_id: str | None = None,
 ) -> tuple[Sequence[Job], int | None]:
     """A page of jobs, newest first, and the cursor of the next page (None at the end).
 
-    With ``kind`` or ``state`` only those that are of it.
+    With ``kind``, ``state``, ``tag`` or ``external_id`` only those that are of it.
     """
     query = sa.select(Job).options(joinedload(Job.model), joinedload(Job.person)).order_by(Job.id.desc())
     if before is not None:
         query = query.where(Job.id < before)
-    if kind:
-        query = query.where(Job.kind == kind)
-    if state:
-        query = query.where(Job.state == state)
+    wanted = ((Job.kind, kind), (Job.state, state), (Job.tag, tag), (Job.external_id, external_id))
+    query = query.where(*(column == value for column, value in wanted if value))
     jobs = session.scalars(query.limit(limit + 1)).all()
     return jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None
 
@@ -75,28 +88,47 @@ def list_epochs(session: Session, job_id: int) -> Sequence[Epoch]:
 
 
 def answers(
-    session: Session, job_id: int, after: int = 0, limit: int = 100, verdict: str | None = None
+    session: Session,
+    job_id: int,
+    after: int = 0,
+    limit: int = 100,
+    verdict: str | None = None,
+    scored: bool = False,
+    up_to: int = MAX_ORDINAL,
 ) -> tuple[list[Answer], int | None]:
     """A page of comparisons from the one after ordinal ``after``, and the next cursor (None at the end).
 
-    With ``verdict`` only those that have this verdict. Comparisons not yet scored are included without one.
+    With ``verdict`` only those that have this verdict. Comparisons not yet scored are included without one, unless
+    ``scored``. ``up_to`` is the last ordinal that is looked at, see :func:`scored_up_to`.
     """
-    query = (
-        sa.select(Comparison, Result, ReferenceSet.members)
-        .outerjoin(Result, sa.and_(Result.job_id == Comparison.job_id, Result.ordinal == Comparison.ordinal))
-        .outerjoin(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
-        .where(Comparison.job_id == job_id, Comparison.ordinal > after)
-        .order_by(Comparison.ordinal)
-        .limit(limit + 1)
-    )
+    query = _ANSWERS.where(Comparison.job_id == job_id, Comparison.ordinal > after, Comparison.ordinal <= up_to)
+    query = query.order_by(Comparison.ordinal).limit(limit + 1)
     if verdict:
         query = query.where(Result.verdict == verdict)
+    elif scored:
+        query = query.where(Result.verdict.is_not(None))
     rows = session.execute(query).all()
-    page: list[_Found] = [(row[0], row[1], _members(row[2])) for row in rows[:limit]]
+    found = _found(session, job_id, rows[:limit])
+    return found, found[-1].comparison.ordinal if len(rows) > limit else None
+
+
+def answers_at(session: Session, job_id: int, ordinals: Sequence[int]) -> list[Answer]:
+    """The comparisons with these ordinals, in this order; those that do not exist are left out."""
+    query = _ANSWERS.where(Comparison.job_id == job_id, Comparison.ordinal.in_(ordinals))
+    found = _found(session, job_id, session.execute(query).all())
+    places = {ordinal: place for place, ordinal in enumerate(ordinals)}
+    return sorted(found, key=lambda answer: places[answer.comparison.ordinal])
+
+
+def _found(session: Session, job_id: int, rows: Sequence[sa.Row[Comparison, Result, str]]) -> list[Answer]:
+    page: list[_Found] = [(comparison, result, _members(members)) for comparison, result, members in rows]
     regions = _regions(session, page)
     models = _models(session, {result.model_id for _, result, _ in page if result and result.model_id})
-    found = [_answer(comparison, result, members, regions, models) for comparison, result, members in page]
-    return found, page[-1][0].ordinal if len(rows) > limit else None
+    reviews = reviews_of(session, job_id, {comparison.ordinal for comparison, _, _ in page})
+    return [
+        _answer(comparison, result, members, regions, models, reviews.get(comparison.ordinal))
+        for comparison, result, members in page
+    ]
 
 
 def get_answer(session: Session, job: Job, ordinal: int) -> Answer:
@@ -111,13 +143,37 @@ def get_answer(session: Session, job: Job, ordinal: int) -> Answer:
     return found[0]
 
 
-def stream_answers(database: Database, job_id: int, verdict: str | None = None) -> Iterator[Answer]:
+def stream_answers(
+    database: Database,
+    job_id: int,
+    verdict: str | None = None,
+    after: int = 0,
+    scored: bool = False,
+    up_to: int = MAX_ORDINAL,
+) -> Iterator[Answer]:
     """All comparisons in order, in short reads: memory stays flat and no transaction stays open."""
-    cursor: int | None = 0
+    cursor: int | None = after
     while cursor is not None:
         with database.read() as session:
-            page, cursor = answers(session, job_id, after=cursor, limit=STREAM_ROWS, verdict=verdict)
+            page, cursor = answers(session, job_id, cursor, STREAM_ROWS, verdict, scored, up_to)
         yield from page
+
+
+def scored_up_to(session: Session, job: Job) -> int | None:
+    """The last ordinal up to which every comparison is scored; None once the job has ended, when no more will be.
+
+    A reader that stops there and goes on from there later misses nothing, whatever order the chunks are done in.
+    """
+    if JobState(job.state).ended:
+        return None
+    ordinal = sa.type_coerce(Chunk.first, sa.Integer)
+    first = session.scalar(
+        sa.select(sa.func.min(ordinal)).where(Chunk.job_id == job.id, Chunk.state != ChunkState.DONE)
+    )
+    if first is not None:
+        return first - 1
+    taken_in = sa.select(sa.func.max(sa.type_coerce(Comparison.ordinal, sa.Integer)))
+    return session.scalar(taken_in.where(Comparison.job_id == job.id)) or 0
 
 
 def _members(text: str | None) -> tuple[int, ...]:
@@ -146,6 +202,7 @@ def _answer(
     members: tuple[int, ...],
     regions: dict[int, Region],
     models: dict[int, _Judge],
+    review: Review | None,
 ) -> Answer:
     model, calibration = models.get(result.model_id, (None, None)) if result and result.model_id else (None, None)
     return Answer(
@@ -157,6 +214,7 @@ def _answer(
         model_digest=model.digest if model else None,
         forgeries=calibration.population if calibration else None,
         calibrated_on=calibration.origin if calibration else None,
+        review=review,
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import sqlalchemy as sa
 from pydantic import ValidationError
 from sqlalchemy.orm import Session
 
@@ -13,6 +14,8 @@ from shared.categories import read_folders
 from shared.config import Settings
 from shared.db import Database, utcnow
 from shared.errors import InvalidInput
+from shared.jobs.idempotency import bind_job
+from shared.jobs.uploads import add_upload, storable
 from shared.manifest import ImageRef, check_manifest
 from shared.queue import SOLO_TASKS, Doorbell, QueueNames, TaskNames
 from shared.registry import default_model, find_model
@@ -35,6 +38,18 @@ class Sent:
     filename: str
 
 
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What a submitter's program calls the job by, and the token of a request that must not be done twice."""
+
+    tag: str | None = None
+    external_id: str | None = None
+    token: str | None = None
+
+
+NO_MARKS = Marks()
+
+
 def archive_limits(settings: Settings) -> ArchiveLimits:
     """The limits on archives that ``settings`` give."""
     return ArchiveLimits(settings.max_entries, settings.max_entry, settings.max_ratio)
@@ -49,7 +64,9 @@ class Submissions:
         self._store = store
         self._doorbell = doorbell
 
-    def verify_batch(self, sent: Sent, spec: VerifySpec, person_id: int | None, label: str = "") -> Job:
+    def verify_batch(
+        self, sent: Sent, spec: VerifySpec, person_id: int | None, label: str = "", marks: Marks = NO_MARKS
+    ) -> Job:
         """Queue a batch: an archive with ``manifest.csv``.
 
         Raises:
@@ -59,14 +76,20 @@ class Submissions:
         with self._store.open(sent.stored.key) as file:
             check_manifest(Archive(file, archive_limits(self._settings)))
         with self._database.write() as session:
-            job = self._add_job(session, spec, person_id, label or sent.filename)
+            job = self._add_job(session, spec, person_id, label or sent.filename, marks)
             job.model_id = _model_for(session, spec).id
             job.upload_id = _add_upload(session, sent).id
         self._doorbell.ring(TaskNames.INTAKE, job.public_id)
         return job
 
     def verify_pair(
-        self, questioned: Sent, references: list[Sent], spec: VerifySpec, person_id: int | None, label: str = ""
+        self,
+        questioned: Sent,
+        references: list[Sent],
+        spec: VerifySpec,
+        person_id: int | None,
+        label: str = "",
+        marks: Marks = NO_MARKS,
     ) -> Job:
         """Queue one comparison of single images. There is no manifest, so it skips intake.
 
@@ -79,9 +102,8 @@ class Submissions:
         if len(references) > self._settings.max_references:
             raise InvalidInput("reference_too_many", f"Send at most {self._settings.max_references} references.")
         with self._database.write() as session:
-            job = self._add_job(
-                session, spec, person_id, label or f"{questioned.filename} against {references[0].filename}"
-            )
+            label = label or f"{questioned.filename} against {references[0].filename}"
+            job = self._add_job(session, spec, person_id, label, marks)
             job.model_id = _model_for(session, spec).id
             job.intake_done, job.total, job.chunks_left = True, 1, 1
             session.flush()
@@ -103,7 +125,9 @@ class Submissions:
         self._doorbell.ring(TaskNames.SCORE, job.public_id, queue=QueueNames.INTERACTIVE)
         return job
 
-    def on_archive(self, sent: Sent, spec: SoloSpec, person_id: int | None, label: str = "") -> Job:
+    def on_archive(
+        self, sent: Sent, spec: SoloSpec, person_id: int | None, label: str = "", marks: Marks = NO_MARKS
+    ) -> Job:
         """Queue a job that one worker does alone, on an archive of labelled images.
 
         Raises:
@@ -117,7 +141,7 @@ class Submissions:
         with self._database.write() as session:
             if isinstance(spec, TrainSpec) and spec.from_model:
                 spec = _begun_with(find_model(session, spec.from_model), spec)
-            job = self._add_job(session, spec, person_id, label or sent.filename)
+            job = self._add_job(session, spec, person_id, label or sent.filename, marks)
             job.upload_id = _add_upload(session, sent).id
             if isinstance(spec, IdentifySpec | EvaluateSpec):
                 job.model_id = _model_for(session, spec).id
@@ -125,16 +149,22 @@ class Submissions:
         self._doorbell.ring(SOLO_TASKS[spec.kind], job.public_id)
         return job
 
-    def _add_job(self, session: Session, spec: VerifySpec | SoloSpec, person_id: int | None, label: str) -> Job:
+    def _add_job(
+        self, session: Session, spec: VerifySpec | SoloSpec, person_id: int | None, label: str, marks: Marks
+    ) -> Job:
         job = Job(
             public_id=public_id("job"),
             kind=spec.kind,
             spec=spec.model_dump(mode="json"),
             person_id=person_id,
-            label=_storable(label),
+            label=storable(label),
+            tag=marks.tag,
+            external_id=marks.external_id,
             created_at=utcnow(),
         )
         session.add(job)
+        if marks.token:
+            bind_job(session, marks.token, job.public_id)
         audit.note(session, person_id, "job.submit", job.public_id, kind=spec.kind)
         return job
 
@@ -177,28 +207,17 @@ def _begun_with(model: ModelVersion, spec: TrainSpec) -> TrainSpec:
         ) from error
 
 
-def _storable(text: str) -> str:
-    """What the columns hold of a name that the sender chose; PostgreSQL takes no NUL."""
-    return text.replace("\0", "")[:255]
-
-
 def _add_upload(session: Session, sent: Sent) -> Upload:
-    upload = Upload(
-        public_id=sent.stored.key.partition("/")[2],
-        blob=sent.stored.key,
-        digest=sent.stored.digest,
-        size=sent.stored.size,
-        filename=_storable(sent.filename),
-        created_at=utcnow(),
-    )
-    session.add(upload)
-    session.flush()
-    return upload
+    return add_upload(session, sent.stored.key, sent.stored.digest, sent.stored.size, sent.filename)
 
 
 def _add_region(session: Session, sent: Sent) -> Region:
     upload = _add_upload(session, sent)
     ref = ImageRef(upload.filename)
+    query = sa.select(Region).where(Region.upload_id == upload.id, Region.name == ref.name)
+    known = session.scalars(query).first()  # of a file that was sent before
+    if known is not None:
+        return known
     region = Region(upload_id=upload.id, name=ref.name, entry=ref.entry, page=ref.page, box=ref.box_text)
     session.add(region)
     session.flush()

@@ -18,6 +18,8 @@ from shared.tables.jobs import (
 )
 from shared.tables.people import ApiKey, AuditEvent, Person
 from shared.tables.registry import ModelAlias, ModelVersion
+from shared.tables.requests import IdempotencyKey
+from shared.tables.reviews import Decision, Review
 
 __all__ = [
     "ApiKey",
@@ -25,8 +27,10 @@ __all__ = [
     "Base",
     "Chunk",
     "Comparison",
+    "Decision",
     "Embedding",
     "Epoch",
+    "IdempotencyKey",
     "Identification",
     "Job",
     "JobState",
@@ -36,6 +40,7 @@ __all__ = [
     "ReferenceSet",
     "Region",
     "Result",
+    "Review",
     "StudyEvent",
     "Trial",
     "TrialState",

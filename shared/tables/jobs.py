@@ -65,6 +65,8 @@ class Job(Base):
     kind: Mapped[str] = mapped_column(sa.String(16))
     state: Mapped[str] = mapped_column(sa.String(16), default=JobState.QUEUED)
     label: Mapped[str] = mapped_column(sa.String(255), default="")
+    tag: Mapped[str | None] = mapped_column(sa.String(80))  # the submitter's, to find jobs by
+    external_id: Mapped[str | None] = mapped_column(sa.String(255))  # the submitter's own name for it
     spec: Mapped[dict[str, Any]]
     attempt: Mapped[int] = mapped_column(default=1)
     upload_id: Mapped[int | None] = mapped_column(sa.ForeignKey("uploads.id"))
@@ -100,7 +102,11 @@ class Job(Base):
     model: Mapped[ModelVersion | None] = relationship(lazy="raise", foreign_keys=[model_id])
     person: Mapped[Person | None] = relationship(lazy="raise")
 
-    __table_args__ = (sa.Index("ix_jobs_state", "state", "kind"),)
+    __table_args__ = (
+        sa.Index("ix_jobs_state", "state", "kind"),
+        sa.Index("ix_jobs_tag", "tag", "id"),
+        sa.Index("ix_jobs_external_id", "external_id", "id"),
+    )
 
 
 class Chunk(Base):
@@ -151,11 +157,18 @@ class Comparison(Base):
     job_id: Mapped[int] = mapped_column(sa.ForeignKey("jobs.id"), primary_key=True)
     ordinal: Mapped[int] = mapped_column(primary_key=True)  # from 1
     external_id: Mapped[str] = mapped_column(sa.String(255))
+    tag: Mapped[str | None] = mapped_column(sa.String(80))  # the sender's, given back with the answer
     line: Mapped[int | None]  # in manifest.csv
     questioned_id: Mapped[int | None] = mapped_column(sa.ForeignKey("regions.id"))
     reference_set_id: Mapped[int | None] = mapped_column(sa.ForeignKey("reference_sets.id"))
 
     __table_args__ = (sa.Index("ix_comparisons_external", "job_id", "external_id"), {"sqlite_with_rowid": False})
+
+
+def _by_score(score: str, rows: str) -> sa.Index:
+    where = sa.text(rows)
+    columns = ("job_id", "verdict", score, "ordinal")
+    return sa.Index(f"ix_results_{score}", *columns, sqlite_where=where, postgresql_where=where)
 
 
 class Result(Base):
@@ -178,7 +191,13 @@ class Result(Base):
     reject_below: Mapped[float | None]  # ... and below which it is reject; between them, review
     model_id: Mapped[int | None] = mapped_column(sa.ForeignKey("model_versions.id"))
 
-    __table_args__ = (sa.Index("ix_results_verdict", "job_id", "verdict", "ordinal"), {"sqlite_with_rowid": False})
+    __table_args__ = (
+        sa.Index("ix_results_verdict", "job_id", "verdict", "ordinal"),
+        # By score within a verdict, for pages in that order; each row stands in one of the two.
+        _by_score("llr", "llr IS NOT NULL"),
+        _by_score("distance", "llr IS NULL"),
+        {"sqlite_with_rowid": False},
+    )
 
 
 class Epoch(Base):

@@ -81,7 +81,7 @@ def full_stack(short_tmp: Path, tiny_model: ModelFile) -> Iterator[Stack]:
 def test_a_full_disk(full_stack: Stack, tmp_path: Path) -> None:
     path = tmp_path / "big.zip"
     path.write_bytes(zip_of({"big.bin": os.urandom(30 * 2**20), "manifest.csv": "id,questioned,reference\n1,a,b\n"}))
-    done = full_stack.run("submit", "verify", path, status=1)
+    done = full_stack.run("submit", "verify", path, status=3)
     assert "[storage_full]" in done.stderr
     assert list((full_stack.home / "blobs" / "uploads").glob("*")) == []
     assert list((full_stack.home / "blobs" / "staging").glob("*")) == []

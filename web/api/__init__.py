@@ -2,30 +2,47 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Flask, Response, jsonify
+from flask import Blueprint, Flask, Response, jsonify, request
 
 from shared.errors import NotFound
-from web import auth
-from web.api import files, identifications, jobs, models, trials
+from web import auth, limits
+from web.api import events, files, identifications, jobs, models, reference, results, trials, uploads
+from web.api.streams import compress
+from web.services import services
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-jobs.register(blueprint)
-identifications.register(blueprint)
-models.register(blueprint)
-files.register(blueprint)
-trials.register(blueprint)
+for part in (jobs, events, results, identifications, trials, files, uploads, models):
+    part.add_routes(blueprint)
 
 
 @blueprint.before_request
 def _identify() -> None:
-    auth.set_person(auth.key_person())
+    person = auth.key_person()
+    auth.set_person(person)
+    limits.check(services().limiter, person.id)
+
+
+blueprint.after_request(limits.tell)
+
+
+@blueprint.after_request
+def _tag_and_compress(response: Response) -> Response:
+    """Answers that the caller has already are not sent again; the tag is weak, for it is of the uncompressed text."""
+    if request.method in ("GET", "HEAD") and response.status_code == 200:
+        if not response.is_streamed:
+            response.add_etag(weak=True)
+        if response.get_etag()[0]:  # never for a stream without one: its length would be found by reading it all
+            response.make_conditional(request)
+    return compress(response)
 
 
 @blueprint.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE"])
 def unknown(path: str) -> Response:
-    raise NotFound("path_unknown", f"There is nothing at /api/v1/{path}.")
+    raise NotFound("path_unknown", f"There is nothing at /api/v1/{path}. The API is described at /api/v1/docs.")
 
 
-def register_health(app: Flask) -> None:
-    """``GET /healthz``: the web process answers; no key needed, nothing is told."""
+def register(app: Flask) -> None:
+    """Add the API to ``app``, its description, and ``GET /healthz``: it answers, no key needed, nothing is told."""
+    app.register_blueprint(blueprint)
+    app.register_blueprint(reference.blueprint)
     app.add_url_rule("/healthz", "healthz", lambda: jsonify({"status": "ok"}))

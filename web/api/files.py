@@ -9,7 +9,9 @@ from flask import Blueprint, Response, jsonify, stream_with_context, url_for
 from shared.jobs.files import JobFile, file_key, find_file, list_files
 from shared.storage import pieces_of
 from shared.tables import Job
+from web.api import documents
 from web.api.jobs import load_job
+from web.api.operations import Operation, register
 from web.services import services
 
 # A report styles itself and runs nothing. In a sandbox it is of no origin: whatever it held, it could read no page.
@@ -17,10 +19,13 @@ REPORT_POLICY = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src
 SHOWN = ("html", "svg")  # endings of what a browser may show in place; all else is saved
 
 
-def register(blueprint: Blueprint) -> None:
+def add_routes(blueprint: Blueprint) -> None:
     """Add the routes."""
-    blueprint.add_url_rule("/jobs/<job_id>/files", view_func=files)
-    blueprint.add_url_rule("/jobs/<job_id>/files/<name>", endpoint="file", view_func=download)
+    register(
+        blueprint,
+        Operation("GET", "/jobs/{job_id}/files", files, "The files that a job left behind", documents.JobFileList),
+        Operation("GET", "/jobs/{job_id}/files/{name}", download, "One of them", media=("*/*",), endpoint="file"),
+    )
 
 
 def files(job_id: str) -> Response:
@@ -55,6 +60,7 @@ def file_response(job: Job, name: str, show: bool = False) -> Response:
     response = Response(stream_with_context(pieces_of(stream)), content_type=file.media_type)
     response.call_on_close(stream.close)
     response.content_length = file.size
+    response.set_etag(file.digest)
     way = "inline" if show and file.name.endswith(SHOWN) else "attachment"
     response.headers["Content-Disposition"] = f'{way}; filename="{job.public_id}-{file.name}"'
     response.headers["Content-Security-Policy"] = REPORT_POLICY

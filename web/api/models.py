@@ -8,17 +8,25 @@ from flask import Blueprint, Response, jsonify
 
 from shared import audit, registry
 from web import auth, present
+from web.api import documents
+from web.api.operations import Operation, register
 from web.cards import card_of
 from web.services import services
 
+PROMOTED = "model.default"  # the action in the audit events
 
-def register(blueprint: Blueprint) -> None:
+
+def add_routes(blueprint: Blueprint) -> None:
     """Add the routes."""
-    blueprint.add_url_rule("/models", view_func=list_models)
-    blueprint.add_url_rule("/models/<name>", view_func=get_model)
-    blueprint.add_url_rule("/models/<name>/card", view_func=get_card)
-    blueprint.add_url_rule("/models/<name>/default", view_func=make_default, methods=["POST"])
-    blueprint.add_url_rule("/models/<name>", view_func=delete_model, methods=["DELETE"])
+    one = documents.Model
+    register(
+        blueprint,
+        Operation("GET", "/models", list_models, "All model versions, newest first", documents.ModelList),
+        Operation("GET", "/models/{name}", get_model, "One model, by name, name@version or digest", one),
+        Operation("GET", "/models/{name}/card", get_card, "Its card", media=("text/markdown",)),
+        Operation("POST", "/models/{name}/default", make_default, "Verify with it where no model is named", one),
+        Operation("DELETE", "/models/{name}", delete_model, "Delete it; its results are kept", status=204, media=()),
+    )
 
 
 def list_models() -> Response:
@@ -50,12 +58,13 @@ def make_default(name: str) -> Response:
     return get_model(name)
 
 
-def promote(name: str, person_id: int) -> None:
-    """Make a model the default, and note who did."""
+def promote(name: str, person_id: int, note: str = "") -> str:
+    """Make a model the default, and keep who did and, where there is a ``note``, why. Returns the model's label."""
     with services().database.write() as session:
         model = registry.find_model(session, name)
         registry.set_default(session, model)
-        audit.note(session, person_id, "model.default", model.label)
+        audit.note(session, person_id, PROMOTED, model.label, **({"note": note} if note else {}))
+    return model.label
 
 
 def delete_model(name: str) -> Response:

@@ -6,23 +6,32 @@ from flask import Blueprint, Response, jsonify
 
 from shared.jobs.trials import list_trials
 from shared.tables import Job
-from web.api.jobs import csv_download, load_job, wants_csv
+from web.api import documents
+from web.api.jobs import load_job
+from web.api.operations import CSV, JSON, NDJSON, Operation, TableQuery, register
+from web.api.streams import csv_download, ndjson_download, wanted_format
 from web.services import services
 from web.trials import trial_json, trials_csv
 
 
-def register(blueprint: Blueprint) -> None:
+def add_routes(blueprint: Blueprint) -> None:
     """Add the route."""
-    blueprint.add_url_rule("/jobs/<job_id>/trials", view_func=trials)
+    summary, media = "The trials of a search for settings so far, in the order they were begun", (JSON, NDJSON, CSV)
+    register(
+        blueprint,
+        Operation("GET", "/jobs/{job_id}/trials", trials, summary, documents.TrialList, TableQuery, media=media),
+    )
 
 
-def trials(job_id: str) -> Response:
-    """The trials so far in the order they were begun, as JSON or (``format=csv``) as CSV."""
+def trials(job_id: str, query: TableQuery) -> Response:
+    """The trials so far in the order they were begun."""
     job = load_job(job_id)
-    if wants_csv():
+    form = wanted_format(query.format)
+    if form == "csv":
         return trials_download(job)
     with services().database.read() as session:
-        return jsonify({"trials": [trial_json(trial) for trial in list_trials(session, job.id)]})
+        rows = [trial_json(trial) for trial in list_trials(session, job.id)]
+    return ndjson_download(rows, f"{job.public_id}-trials.ndjson") if form == "ndjson" else jsonify({"trials": rows})
 
 
 def trials_download(job: Job) -> Response:

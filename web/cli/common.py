@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from shared.config import ClientSettings
+from shared.specs import JobMarks
 from web.cli import output
 from web.client import Client, Document, find_server
 
@@ -18,6 +19,14 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 wait_option = click.option("--wait", is_flag=True, help="Show progress until the job ends; exit 1 unless it succeeds.")
+
+
+def marks_options(command: F) -> F:
+    """What a submitter calls its job by."""
+    for field, info in reversed(JobMarks.model_fields.items()):
+        text = str(info.description)
+        command = click.option(f"--{field.replace('_', '-')}", field, help=f"{text[0].upper()}{text[1:]}.")(command)
+    return command
 
 
 def connect() -> Client:

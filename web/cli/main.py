@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from http import HTTPStatus
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,28 @@ from shared.config import ClientSettings, load_settings
 from shared.errors import CountersignError
 from web.cli import output
 from web.cli.common import connect, json_option
+from web.cli.jobs import cancel, jobs, retry, wait
 from web.cli.models import models
 from web.cli.submit import submit
 
 PLUGINS = "countersign.commands"  # commands that need the worker's packages are registered by them
 
 
+EXIT_CODES = """\b
+Exit codes:
+  0  done; of a command that waits: the job succeeded
+  1  refused, or the job failed or was cancelled
+  2  wrong usage of the command line
+  3  the server, or a part of it, is away: try again later
+"""
+
+
+class _TryLater(click.ClickException):
+    exit_code = 3
+
+
 class Commands(click.Group):
-    """Our commands and those of other packages; our errors become one line and exit status 1."""
+    """Our commands and those of other packages; our errors become one line and an exit code, see ``EXIT_CODES``."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted({*super().list_commands(ctx), *(point.name for point in entry_points(group=PLUGINS))})
@@ -44,7 +59,8 @@ class Commands(click.Group):
         try:
             return super().invoke(ctx)
         except CountersignError as error:
-            raise click.ClickException(f"{error.message} [{error.code}]") from error
+            kind = _TryLater if error.status >= HTTPStatus.INTERNAL_SERVER_ERROR else click.ClickException
+            raise kind(f"{error.message} [{error.code}]") from error
 
 
 def _absent(name: str, error: ModuleNotFoundError) -> click.Command:
@@ -61,7 +77,7 @@ def _absent(name: str, error: ModuleNotFoundError) -> click.Command:
     return absent
 
 
-@click.group(cls=Commands)
+@click.group(cls=Commands, epilog=EXIT_CODES)
 @click.version_option(package_name="countersign")
 def main() -> None:
     """Verify signatures in batches: submit jobs, watch them, take the results away."""
@@ -122,14 +138,6 @@ def results(job: str, form: str, as_json: bool, out: Path | None) -> None:
                 table(job, target)
 
 
-@main.command()
-@click.argument("job")
-@json_option
-def cancel(job: str, as_json: bool) -> None:
-    """Ask JOB to stop; the results it has are kept."""
-    with connect() as client:
-        output.show_job(client.cancel(job), as_json)
-
-
-main.add_command(models)
+for command in (jobs, wait, cancel, retry, models):
+    main.add_command(command)
 main.add_command(submit)

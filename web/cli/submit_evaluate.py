@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from shared.specs import EvaluateSpec
-from web.cli.common import connect, filled, follow, json_option, spec_options, wait_option
+from web.cli.common import connect, filled, follow, json_option, marks_options, spec_options, wait_option
 from web.cli.evaluated import check_folder, write_files
 from web.cli.packing import open_archive
 
@@ -16,7 +16,7 @@ from web.cli.packing import open_archive
 @click.command("evaluate")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @spec_options(EvaluateSpec)
-@click.option("--label", help="Shown in the list of jobs.")
+@marks_options
 @click.option(
     "--out", type=click.Path(file_okay=False, path_type=Path), help="Folder for the report's files; implies --wait."
 )

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from shared.specs import IdentifySpec
-from web.cli.common import connect, describe_options, filled, follow, json_option, wait_option
+from web.cli.common import connect, describe_options, filled, follow, json_option, marks_options, wait_option
 from web.cli.packing import open_archive
 
 
@@ -16,7 +16,7 @@ from web.cli.packing import open_archive
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option("--model")
 @click.option("--threshold", type=float)
-@click.option("--label", help="Shown in the list of jobs.")
+@marks_options
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the answers as CSV; implies --wait."
 )

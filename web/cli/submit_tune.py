@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from shared.specs import TuneSpec
-from web.cli.common import connect, filled, follow, json_option, spec_options, wait_option
+from web.cli.common import connect, filled, follow, json_option, marks_options, spec_options, wait_option
 from web.cli.packing import open_archive
 from web.cli.tuned import show_trials
 
@@ -17,7 +17,7 @@ from web.cli.tuned import show_trials
 @click.command("tune")
 @click.argument("path", type=click.Path(exists=True, path_type=Path))
 @spec_options(TuneSpec)
-@click.option("--label", help="Shown in the list of jobs.")
+@marks_options
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the trials as CSV; implies --wait.")
 @wait_option
 @json_option

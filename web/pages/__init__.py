@@ -9,14 +9,27 @@ from flask.typing import ResponseReturnValue
 
 from shared.tables import JobState, Verdict
 from web import auth
-from web.pages import account, comparisons, evaluate, identify, jobs, models, submit, tune, views, words
+from web.pages import (
+    account,
+    candidates,
+    comparisons,
+    evaluate,
+    identify,
+    jobs,
+    models,
+    scores,
+    submit,
+    tune,
+    views,
+    words,
+)
 from web.pages.local import local_target, sender_target
 
 OPEN = {"pages.login"}
 WITH_OLD_PASSWORD = {"pages.account", "pages.change_password", "pages.logout", "pages.login"}
 
 blueprint = Blueprint("pages", __name__)
-for part in (account, jobs, comparisons, evaluate, identify, submit, tune, models, views, words):
+for part in (account, jobs, comparisons, evaluate, identify, submit, tune, models, candidates, scores, views, words):
     part.register(blueprint)
 
 

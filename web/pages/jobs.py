@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,9 +26,14 @@ from sqlalchemy.orm import Session
 
 from shared.jobs import lifecycle, queries
 from shared.jobs.identified import AnswerKind, count_kinds
+from shared.jobs.listing import by_ratio, ordinals
+from shared.jobs.reviews import count_reviews
+from shared.jobs.searching import JobSearch, find_jobs, submitters
+from shared.jobs.uploads import storable
 from shared.tables import Epoch, Job, JobState, ModelVersion, Verdict
 from web import auth, present
-from web.api.jobs import csv_response, ring_retry
+from web.api.jobs import ring_retry
+from web.api.results import csv_response
 from web.pages import paging
 from web.pages.identify import answer_values
 from web.pages.progress import Progress, progress_of
@@ -37,6 +43,8 @@ from web.services import services
 
 JOBS_SHOWN = 25
 RESULTS_SHOWN = 50
+MOST_WORDS = 200  # characters that are searched for
+MOST_TAG = 80
 EPOCH_COLUMNS = ("epoch", "loss", "validation_loss", "validation_eer", "learning_rate", "images", "seconds")
 
 
@@ -61,20 +69,29 @@ def home() -> ResponseReturnValue:
 
 
 def jobs() -> str:
-    """Jobs, newest first. The request of a fragment, while one is unfinished, gets the table alone."""
-    kind = paging.chosen("kind", KINDS)
-    state = paging.chosen("state", JobState)
+    """Jobs, newest first. The request of a fragment, while one may change, gets the table alone."""
+    search = JobSearch(
+        kind=paging.chosen("kind", KINDS),
+        state=paging.chosen("state", JobState),
+        submitter=request.args.get("submitter") or None,
+        tag=storable(request.args.get("tag", "").strip())[:MOST_TAG] or None,
+        words=request.args.get("words", "").strip()[:MOST_WORDS],
+        since=paging.day("since"),
+        until=paging.day("until"),
+    )
     with services().database.read() as session:
-        found, cursor = queries.list_jobs(session, paging.whole("before"), JOBS_SHOWN, kind, state)
+        found, cursor = find_jobs(session, search, paging.whole("before"), JOBS_SHOWN)
         models = _models_made(session, found)
+        people = submitters(session)
     template = "_jobs.html" if "HX-Request" in request.headers else "jobs.html"
     return render_template(
         template,
         jobs=found,
         cursor=cursor,
         models=models,
+        people=people,
         unfinished=any(not JobState(job.state).ended for job in found),
-        filters={name: value for name, value in (("kind", kind), ("state", state)) if value},
+        filters={name: value for name, value in asdict(search).items() if value},
         before=request.args.get("before"),
     )
 
@@ -115,7 +132,8 @@ def _live_values(session: Session, found: Job) -> dict[str, Any]:
         "progress": progress,
         "epochs": epochs,
         "made": _models_made(session, [found]).get(found.id),
-        "verdict": paging.chosen("verdict", Verdict),
+        "wish": paging.wish(),
+        "reviews": count_reviews(session, found.id) if found.kind == "verify" else {},
         "answered": count_kinds(session, found.id) if found.kind == "identify" else {},
         "answer": paging.chosen("answer", AnswerKind),
     } | (tune_values(session, found) if found.kind == "tune" else {})
@@ -130,14 +148,17 @@ def results(job_id: str) -> str:
 
 
 def _results_values(session: Session, found: Job) -> dict[str, Any]:
-    verdict, after = paging.chosen("verdict", Verdict), paging.whole("after") or 0
-    answers, cursor = queries.answers(session, found.id, after, RESULTS_SHOWN, verdict)
+    wish, after = paging.wish(), paging.whole("after") or 0
+    places = ordinals(session, found, wish, after, RESULTS_SHOWN + 1)
+    answers = queries.answers_at(session, found.id, places[:RESULTS_SHOWN])
     return {
         "answers": answers,
         "after": after,
-        "cursor": cursor,
-        "previous": paging.page_before(session, found.id, after, RESULTS_SHOWN, verdict) if after else None,
-        "verdict": verdict,
+        "cursor": places[RESULTS_SHOWN - 1] if len(places) > RESULTS_SHOWN else None,
+        "previous": paging.page_before(session, found, after, RESULTS_SHOWN, wish) if after else None,
+        "wish": wish,
+        "verdict": wish.verdict,
+        "by_ratio": by_ratio(found),
         "full": len(answers) == RESULTS_SHOWN and all(answer.result for answer in answers),
     }
 

@@ -1,4 +1,4 @@
-"""Model versions: the list, one of them, make default, delete."""
+"""Model versions: the list, one of them, delete."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from shared.calibration import calibration_of
 from shared.jobs import queries
 from shared.tables import Job, ModelVersion
 from web import auth
-from web.api.models import get_card, promote, retire
+from web.api.models import get_card, retire
+from web.pages.candidates import MOST_NOTE, promotions
 from web.services import services
 
 PARTS = ("recipe", "data", "validation", "network", "preprocessing", "library")  # of a model's summary
@@ -23,7 +24,6 @@ def register(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/models", view_func=models)
     blueprint.add_url_rule("/models/<name>", view_func=model)
     blueprint.add_url_rule("/models/<name>/card", view_func=card)
-    blueprint.add_url_rule("/models/<name>/default", view_func=make_default, methods=["POST"])
     blueprint.add_url_rule("/models/<name>/delete", view_func=ask_delete)
     blueprint.add_url_rule("/models/<name>/delete", view_func=delete_model, methods=["POST"])
 
@@ -43,6 +43,7 @@ def model(name: str) -> str:
         job = session.get(Job, found.job_id) if found.job_id else None
         epochs = queries.list_epochs(session, job.id) if job else ()
         evaluations = queries.list_evaluations(session, found.id)
+        promoted = promotions(session, found)
     parts = {part: _part(found, part) for part in PARTS}
     return render_template(
         "model.html",
@@ -54,6 +55,8 @@ def model(name: str) -> str:
         calibration=calibration_of(found.summary),
         calibration_note=(found.summary or {}).get("calibration_note"),
         evaluations=evaluations,
+        promoted=promoted,
+        most_note=MOST_NOTE,
         **parts,
     )
 
@@ -67,13 +70,6 @@ def _part(found: ModelVersion, name: str) -> dict[str, Any]:
     """One part of a model's summary; empty where it has none, as models from elsewhere may."""
     part = found.summary.get(name) if found.summary else None
     return part if isinstance(part, dict) else {}
-
-
-def make_default(name: str) -> ResponseReturnValue:
-    """Have verifications that name no model use this one."""
-    promote(name, auth.current_person().id)
-    flash(f"{name} now serves verifications that name no model.")
-    return redirect(url_for("pages.model", name=name), 303)
 
 
 def ask_delete(name: str) -> str:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from datetime import date
 
-import sqlalchemy as sa
 from flask import request
 from sqlalchemy.orm import Session
 
 from shared.errors import InvalidInput
-from shared.tables import Comparison, Result
+from shared.jobs.listing import Order, Reviewed, Wish, ordinals
+from shared.tables import Job, Verdict
 
 MOST = 2**62
 
@@ -41,22 +42,36 @@ def chosen(name: str, values: Iterable[str]) -> str | None:
     return text or None
 
 
-def page_before(session: Session, job_id: int, after: int, limit: int, verdict: str | None) -> int:
+def day(name: str) -> date | None:
+    """The day in the address under ``name``, as ``2026-11-23``; None where it names none.
+
+    Raises:
+        InvalidInput: code ``parameter_invalid``.
+    """
+    text = request.args.get(name, "")
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError as error:
+        raise InvalidInput("parameter_invalid", f"{name} in the address must be a day, as 2026-01-31.") from error
+
+
+def wish() -> Wish:
+    """Which comparisons the address wants, in which order.
+
+    Raises:
+        InvalidInput: code ``parameter_invalid``.
+    """
+    return Wish(chosen("verdict", Verdict), chosen("order", Order), chosen("reviewed", Reviewed))
+
+
+def page_before(session: Session, job: Job, after: int, limit: int, wanted: Wish) -> int:
     """The cursor of the page that ends where the one after ordinal ``after`` begins; 0 is the first page."""
-    column, where = _ordinals(job_id, verdict)
-    query = sa.select(column).where(*where, column <= after).order_by(column.desc()).offset(limit).limit(1)
-    return session.scalar(query) or 0
+    before = ordinals(session, job, wanted, after, limit, backwards=True)
+    return before[limit - 1] if len(before) == limit else 0
 
 
-def neighbours(session: Session, job_id: int, ordinal: int, verdict: str | None) -> tuple[int | None, int | None]:
-    """The comparisons before and after one, among all or among those with ``verdict``; None at the ends."""
-    column, where = _ordinals(job_id, verdict)
-    before = session.scalar(sa.select(sa.func.max(column)).where(*where, column < ordinal))
-    following = session.scalar(sa.select(sa.func.min(column)).where(*where, column > ordinal))
-    return before, following
-
-
-def _ordinals(job_id: int, verdict: str | None) -> tuple[sa.ColumnElement[int], tuple[sa.ColumnElement[bool], ...]]:
-    if verdict:
-        return sa.type_coerce(Result.ordinal, sa.Integer), (Result.job_id == job_id, Result.verdict == verdict)
-    return sa.type_coerce(Comparison.ordinal, sa.Integer), (Comparison.job_id == job_id,)
+def neighbours(session: Session, job: Job, ordinal: int, wanted: Wish) -> tuple[int | None, int | None]:
+    """The comparisons before and after one, as wished; None at the ends."""
+    before = ordinals(session, job, wanted, ordinal, 1, backwards=True)
+    following = ordinals(session, job, wanted, ordinal, 1)
+    return (before[0] if before else None), (following[0] if following else None)

@@ -12,6 +12,7 @@ from shared.calibration import calibration_of
 from shared.errors import CountersignError
 from shared.specs import NETWORKS, TrainSpec
 from web import auth
+from web.pages.again import Earlier, earlier_of, submit_again
 from web.pages.archives import FIELDS, submit_archive
 from web.pages.forms import FormFault, form_faults, spec_fields
 from web.services import services
@@ -41,18 +42,21 @@ def register(blueprint: Blueprint) -> None:
 
 
 def verify() -> ResponseReturnValue:
-    """The form for a pair or a batch; posted, the job's page."""
+    """The form for a pair or a batch, or for the files of an earlier job; posted, the job's page."""
+    with services().database.read() as session:
+        earlier = earlier_of(session)
     if request.method == "GET":
-        return _verify_form([])
-    errors = _missing_files()
+        return _verify_form([], earlier)
+    errors = [] if earlier else _missing_files()
     if errors:
         return _verify_form(errors), 422
+    person = auth.current_person().id
     try:
-        job = submit_from_request("verify", auth.current_person().id)
+        job = submit_again(earlier, person) if earlier else submit_from_request("verify", person)
     except CountersignError as error:
         where = {"model": "model", "queue": "submit", "storage": "submit"}
-        otherwise = "archive" if _way() == BATCH else "reference"
-        return _verify_form(form_faults(error, where, otherwise)), error.status
+        otherwise = "submit" if earlier else "archive" if _way() == BATCH else "reference"
+        return _verify_form(form_faults(error, where, otherwise), earlier), error.status
     return redirect(url_for("pages.job", job_id=job.public_id), 303)
 
 
@@ -74,10 +78,10 @@ def _missing_files() -> list[FormFault]:
     return faults
 
 
-def _verify_form(errors: list[FormFault]) -> str:
+def _verify_form(errors: list[FormFault], earlier: Earlier | None = None) -> str:
     with services().database.read() as session:
         models = registry.list_models(session)
-    wanted = request.values.get("model", "")
+    wanted = request.values.get("model", "") or (earlier.job.spec.get("model") or "" if earlier else "")
     default = next((model for model, is_default in models if is_default), None)
     chosen = wanted or (default.label if default else "")
     calibration = calibration_of(next((model.summary for model, _ in models if model.label == chosen), None))
@@ -87,7 +91,8 @@ def _verify_form(errors: list[FormFault]) -> str:
         chosen=chosen,
         calibrated_on=calibration.origin if calibration else None,
         way=_way(),
-        label=request.form.get("label", ""),
+        earlier=earlier,
+        label=request.form.get("label", earlier.job.label if earlier else ""),
         errors=errors,
         settings=services().settings,
     )

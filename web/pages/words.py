@@ -7,8 +7,10 @@ from typing import Any
 
 from flask import Blueprint
 
+from shared.calibration import calibration_of
+from shared.jobs.listing import Order, Reviewed, Wish
 from shared.jobs.queries import Answer
-from shared.tables import Job, JobState, Verdict
+from shared.tables import Job, JobState, ModelVersion, Verdict
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 DISTANCE_PLACES = 4
@@ -51,6 +53,8 @@ def register(blueprint: Blueprint) -> None:
         "phase",
         "likelihood",
         "signed",
+        "listed",
+        "promise",
     ):
         blueprint.add_app_template_filter(globals()[name], name)
 
@@ -155,3 +159,38 @@ def sentence(answer: Answer) -> str:
     if result.verdict == Verdict.ACCEPT:
         return f"The distance is within the threshold: the model takes both for the same hand.{told}"
     return f"The distance is above the threshold: the model takes them for different hands.{told}"
+
+
+def listed(wish: Wish) -> str:
+    """Which comparisons are gone through, in which order."""
+    which = f"those with verdict {wish.verdict}" if wish.verdict else "all"
+    if wish.reviewed:
+        which += " that nobody has decided" if wish.reviewed == Reviewed.OPEN else " that were decided"
+    if wish.order:
+        which += ", the most alike first" if wish.order == Order.ALIKE else ", the least alike first"
+    return which
+
+
+def in_a_hundred(share: float) -> str:
+    """A share in 0..1 as people count: "about 1 in 200", "about 13 in 100", "hardly any"."""
+    if share >= 0.015:
+        return f"about {share * 100:.0f} in 100"
+    return f"about 1 in {round(1 / share, -1 if share < 0.1 else 0):.0f}" if share >= 0.0005 else "hardly any"
+
+
+def promise(model: ModelVersion) -> str:
+    """What the thresholds of a model mean, in a plain sentence."""
+    calibration = calibration_of(model.summary)
+    if calibration:
+        bands = calibration.of_size(1).bands
+        forger = "skilled forgeries" if calibration.population == "skilled" else "other writers' signatures"
+        return (
+            f"With one reference, {in_a_hundred(bands.far)} {forger} would be accepted and {in_a_hundred(bands.frr)} "
+            "genuine signatures rejected; what is too close to call goes to review. More references leave less of it."
+        )
+    validation = (model.summary or {}).get("validation") or {}
+    eer = validation.get("eer")
+    if not isinstance(eer, int | float):
+        return "Nobody has measured how often this model errs."
+    of = f"{validation.get('forgeries') or ''} forgeries".strip()
+    return f"{in_a_hundred(eer).capitalize()} {of} would be accepted, and as many genuine signatures rejected."

@@ -27,7 +27,7 @@ function offerCopies(root) {
 }
 
 function isTyping(target) {
-  return target.closest("input, select, textarea, [contenteditable]") !== null;
+  return target.closest("input:not([type=checkbox], [type=range]), select, textarea, [contenteditable]") !== null;
 }
 
 document.documentElement.classList.add("scripted");
@@ -35,11 +35,26 @@ localise(document);
 focusSummary(document);
 offerCopies(document);
 
-// j and k go through a list, as in mail programs; every place they lead to is a link too.
+// j and k go through a list, as in mail programs, a and r decide; each is a link or a button too.
+const KEYS = { j: "next", k: "previous", a: "verdict-accept", r: "verdict-reject" };
+const KEYS_OFF = "keys-off"; // in this browser's storage: for those who speak, or whose hand slips
+const keysBox = document.getElementById("keys");
+if (keysBox) {
+  keysBox.closest(".choice").hidden = false;
+  keysBox.checked = !localStorage.getItem(KEYS_OFF);
+  keysBox.addEventListener("change", () => {
+    if (keysBox.checked) localStorage.removeItem(KEYS_OFF);
+    else localStorage.setItem(KEYS_OFF, "1");
+  });
+}
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target)) return;
-  const link = { j: "next", k: "previous" }[event.key];
-  if (link) document.getElementById(link)?.click();
+  if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event.target) || localStorage.getItem(KEYS_OFF)) return;
+  const target = document.getElementById(KEYS[event.key]);
+  if (!target) return;
+  event.preventDefault(); // the letter must not land in a field that the click focuses
+  const needed = document.getElementById(target.dataset.needs);
+  if (needed && !needed.value.trim()) needed.focus();
+  else target.click();
 });
 
 // A link of the error summary goes to the field itself, also where the field is folded away.

@@ -7,7 +7,7 @@ export function colour(name) {
   return getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 }
 
-function axis(format) {
+export function axis(format) {
   const line = { stroke: colour("--line"), width: 1 };
   return { stroke: colour("--muted"), grid: line, ticks: line, values: (_, splits) => splits.map(format) };
 }

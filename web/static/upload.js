@@ -1,6 +1,7 @@
 // Forms that send files: drop, previews, and the progress of the upload. Without this file they are plain forms.
 
 import { focusSummary } from "./countersign.js";
+import { tell as tellManifest } from "./manifest.js";
 
 const UNITS = ["bytes", "KB", "MB", "GB"];
 
@@ -124,6 +125,17 @@ function start(root) {
   for (const input of root.querySelectorAll("input[data-previews]")) {
     input.addEventListener("change", () => showChosen(input));
     showChosen(input);
+  }
+  for (const place of root.querySelectorAll("[data-manifest-of]")) {
+    const input = document.getElementById(place.dataset.manifestOf);
+    input.addEventListener("change", () => tellManifest(place, input.files[0]));
+    if (input.files.length) tellManifest(place, input.files[0]);
+  }
+  for (const choice of root.querySelectorAll("select[data-explained]")) {
+    const place = document.getElementById(choice.dataset.explained);
+    choice.addEventListener("change", () => {
+      place.textContent = choice.selectedOptions[0].dataset.words ?? "";
+    });
   }
   for (const form of root.querySelectorAll("form[data-upload]")) {
     disableOtherWays(form);

@@ -1,4 +1,4 @@
-"""Likelihood ratios, identifications, trials"""
+"""Likelihood ratios, identifications, trials, reviews, tags, idempotency keys"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -10,12 +10,18 @@ down_revision = "0001"
 branch_labels = None
 depends_on = None
 
+SCORES = (("llr", "llr IS NOT NULL"), ("distance", "llr IS NULL"))  # partial indexes by score
+
 
 def upgrade() -> None:
     with op.batch_alter_table("results", schema=None) as batch_op:
         for name in ("llr", "accept_from", "reject_below"):
             batch_op.add_column(sa.Column(name, sa.Double(), nullable=True))
         batch_op.add_column(sa.Column("scale", sa.String(length=10), nullable=True))
+    for score, rows in SCORES:
+        where = sa.text(rows)
+        columns = ["job_id", "verdict", score, "ordinal"]
+        op.create_index(f"ix_results_{score}", "results", columns, sqlite_where=where, postgresql_where=where)
     op.create_table(
         "identifications",
         sa.Column("job_id", BIG, nullable=False),
@@ -55,11 +61,69 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_study_events_job_id_jobs")),
         sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_study_events")),
     )
+    op.create_table(
+        "reviews",
+        sa.Column("job_id", BIG, nullable=False),
+        sa.Column("ordinal", BIG, nullable=False),
+        sa.Column("decision", sa.String(length=10), nullable=False),
+        sa.Column("verdict", sa.String(length=12), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("person_id", BIG, nullable=False),
+        sa.Column("decided_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_reviews_job_id_jobs")),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name=op.f("fk_reviews_person_id_people")),
+        sa.PrimaryKeyConstraint("job_id", "ordinal", name=op.f("pk_reviews")),
+        sqlite_with_rowid=False,
+    )
+    _add_marks()
+    _add_idempotency_keys()
+
+
+def _add_marks() -> None:
+    """What a sender calls jobs and rows by."""
+    with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("tag", sa.String(length=80), nullable=True))
+        batch_op.add_column(sa.Column("external_id", sa.String(length=255), nullable=True))
+    with op.batch_alter_table("comparisons", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("tag", sa.String(length=80), nullable=True))
+    op.create_index("ix_jobs_tag", "jobs", ["tag", "id"])
+    op.create_index("ix_jobs_external_id", "jobs", ["external_id", "id"])
+
+
+def _add_idempotency_keys() -> None:
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("id", BIG, nullable=False),
+        sa.Column("person_id", BIG, nullable=False),
+        sa.Column("key", sa.String(length=255), nullable=False),
+        sa.Column("fingerprint", sa.String(length=64), nullable=False),
+        sa.Column("token", sa.String(length=32), nullable=False),
+        sa.Column("lease_until", sa.Double(), nullable=False),
+        sa.Column("job", sa.String(length=40), nullable=True),
+        sa.Column("status", BIG, nullable=True),
+        sa.Column("location", sa.String(length=255), nullable=True),
+        sa.Column("body", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name=op.f("fk_idempotency_keys_person_id_people")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_idempotency_keys")),
+        sa.UniqueConstraint("person_id", "key", name=op.f("uq_idempotency_keys_person_id_key")),
+        sa.UniqueConstraint("token", name=op.f("uq_idempotency_keys_token")),
+    )
+    op.create_index(op.f("ix_idempotency_keys_created_at"), "idempotency_keys", ["created_at"])
 
 
 def downgrade() -> None:
-    for table in ("study_events", "trials", "identifications"):
+    for table in ("idempotency_keys", "reviews", "study_events", "trials", "identifications"):
         op.drop_table(table)
+    op.drop_index("ix_jobs_external_id", "jobs")
+    op.drop_index("ix_jobs_tag", "jobs")
+    with op.batch_alter_table("comparisons", schema=None) as batch_op:
+        batch_op.drop_column("tag")
+    with op.batch_alter_table("jobs", schema=None) as batch_op:
+        batch_op.drop_column("tag")
+        batch_op.drop_column("external_id")
+    for score, _ in SCORES:
+        op.drop_index(f"ix_results_{score}", "results")
     with op.batch_alter_table("results", schema=None) as batch_op:
         for name in ("llr", "scale", "accept_from", "reject_below"):
             batch_op.drop_column(name)

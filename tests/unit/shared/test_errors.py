@@ -12,6 +12,7 @@ from shared import errors
         (errors.NotFound, 404),
         (errors.Conflict, 409),
         (errors.TooLarge, 413),
+        (errors.RateLimited, 429),
         (errors.NotAuthorised, 401),
         (errors.Unavailable, 503),
         (errors.UnusableImage, 422),

@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from werkzeug.exceptions import HTTPException
 from werkzeug.test import TestResponse
 
 from shared.db import Database
+from web.api import documents
+from web.api.operations import OPERATIONS
 from web.auth import create_first_person
 
 
@@ -27,6 +30,9 @@ class Caller:
     def post(self, path: str, **options: Any) -> TestResponse:
         return self._call("POST", path, **options)
 
+    def put(self, path: str, **options: Any) -> TestResponse:
+        return self._call("PUT", path, **options)
+
     def delete(self, path: str) -> TestResponse:
         return self._call("DELETE", path)
 
@@ -38,7 +44,27 @@ class Caller:
     def _call(self, method: str, path: str, **options: Any) -> TestResponse:
         headers = {"Authorization": f"Bearer {self.key}"} | options.pop("headers", {})
         client = self.app.test_client()
-        return client.open(f"/api/v1{path}", method=method, headers=headers, buffered=True, **options)
+        answer = client.open(f"/api/v1{path}", method=method, headers=headers, buffered=True, **options)
+        hold_to_description(self.app, answer)
+        return answer
+
+
+def hold_to_description(app: Flask, answer: TestResponse) -> None:
+    """Every answer that a test gets must be as its operation describes it."""
+    if answer.mimetype == "application/problem+json":
+        documents.Problem.model_validate_json(answer.get_data())
+        return
+    try:
+        endpoint, _ = app.url_map.bind("localhost").match(answer.request.path, answer.request.method)
+    except HTTPException:
+        return
+    operation = next((each for each in OPERATIONS if f"api.{each.name}" == endpoint), None)
+    if operation is None or answer.status_code == 304:
+        return
+    assert answer.status_code == operation.status
+    assert answer.mimetype in operation.media or "*/*" in operation.media or not operation.media
+    if operation.answer and answer.mimetype == operation.media[0] and "Content-Encoding" not in answer.headers:
+        operation.answer.model_validate_json(answer.get_data())
 
 
 @pytest.fixture

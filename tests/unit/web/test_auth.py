@@ -72,7 +72,7 @@ def test_without_a_key_nothing_is_answered(caller: Caller, headers: dict[str, st
 def test_every_route_asks_who_is_there(caller: Caller) -> None:
     """Each rule of the application, but for the login, the health and the static files."""
     client = caller.app.test_client()
-    open_to_all = {"static", "healthz", "pages.login"}
+    open_to_all = {"static", "healthz", "pages.login", "reference.openapi", "reference.docs", "reference.problems"}
     for rule in caller.app.url_map.iter_rules():
         if rule.endpoint in open_to_all:
             continue

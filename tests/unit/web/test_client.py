@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import io
 import json
 import socket
@@ -8,10 +9,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
+from flask import Flask
 
+from shared.db import Database
 from shared.errors import NotAuthorised, Unavailable
-from web.client import ApiError, Client, find_server
+from tests.factories import png, unbacked_model
+from web.async_client import AsyncClient
+from web.auth import create_first_person
+from web.client import ApiError, Client, Files, find_server
 
 
 def failing() -> pytest.RaisesExc[ApiError]:
@@ -59,10 +66,102 @@ def test_watching_waits_for_a_server_that_is_restarted() -> None:
         assert [job["state"] for job in client.watch("job_1")] == ["succeeded"]
 
 
-def test_a_submission_is_never_sent_twice() -> None:
+class Pipe(io.BytesIO):
+    """What can be read once."""
+
+    def seekable(self) -> bool:
+        return False
+
+
+def archive(stream: io.BytesIO) -> Files:
+    return [("archive", ("a.zip", stream, "application/zip"))]
+
+
+def test_a_submission_that_cannot_be_rewound_is_never_sent_twice() -> None:
     with server((HANG_UP,)) as url, Client(url, "k") as client, pytest.raises(Unavailable) as caught:
-        client.submit("verify", {}, [("archive", ("a.zip", io.BytesIO(b"x"), "application/zip"))])
+        client.submit("verify", {}, archive(Pipe(b"x")))
     assert caught.value.code == "server_unreachable"
+
+
+def test_a_submission_whose_answer_was_lost_is_sent_again_with_its_key() -> None:
+    seen: list[httpx.Request] = []
+
+    def lose_the_first(request: httpx.Request) -> httpx.Response:
+        request.read()
+        seen.append(request)
+        if len(seen) == 1:
+            raise httpx.ReadError("cut off")
+        return httpx.Response(202, json={"id": "job_1"})
+
+    client = Client("http://test", "k", pauses=(0.0,), transport=httpx.MockTransport(lose_the_first))
+    with client:
+        assert client.submit("verify", {}, archive(io.BytesIO(b"some bytes")))["id"] == "job_1"
+    assert len({request.headers["Idempotency-Key"] for request in seen}) == 1
+    assert [b"some bytes" in request.content for request in seen] == [True, True]
+
+
+def test_an_absent_server_is_told_of_at_once() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        with Client(f"http://127.0.0.1:{taken.getsockname()[1]}", "k", pauses=(60.0,)) as client, failing_to_reach():
+            client.submit("verify", {}, archive(io.BytesIO(b"x")))
+
+
+def failing_to_reach() -> pytest.RaisesExc[Unavailable]:
+    return pytest.raises(Unavailable, match="No answer")
+
+
+def test_the_client_against_the_application(sqlite_app: Flask, sqlite_database: Database) -> None:
+    unbacked_model(sqlite_database)
+    first = create_first_person(sqlite_database)
+    assert first is not None
+    with Client("http://localhost", first.api_key, transport=httpx.WSGITransport(sqlite_app)) as client:
+        digest = client.send_file(io.BytesIO(png()), "q.png")
+        assert client.send_file(io.BytesIO(png()), "q.png") == digest
+        fields = {"questioned_digest": digest, "reference_digest": digest, "tag": "night"}
+        job = client.submit("verify", fields, [], key="one")
+        assert client.submit("verify", fields, [], key="one")["id"] == job["id"]
+        assert [found["id"] for found in client.jobs(tag="night")] == [job["id"]]
+        assert list(client.jobs(state="failed")) == []
+        assert client.cancel(job["id"])["state"] == "cancelled"
+        assert client.wait(job["id"])["state"] == "cancelled"
+        assert client.retry(job["id"])["attempt"] == 2
+        assert [row["verdict"] for row in client.results(job["id"])] == [None]
+        assert list(client.results(job["id"], "reject")) == []
+
+
+def test_the_async_client() -> None:
+    """Its requests are those of the other one; what it does with the answers is its own."""
+    seen: list[httpx.Request] = []
+    pages = [{"results": [{"ordinal": 1}], "next": 1}, {"results": [{"ordinal": 2}], "next": None}]
+    states = iter(["running", "succeeded"])
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        request.read()
+        seen.append(request)
+        if len(seen) == 1:
+            raise httpx.ReadError("cut off")
+        if request.url.path.endswith("/results"):
+            return httpx.Response(200, json=pages[int(request.url.params["after"])])
+        if request.url.path.endswith("/models"):
+            return httpx.Response(404, json={"code": "model_unknown", "detail": "There is none."})
+        return httpx.Response(200, json={"id": "job_1", "state": next(states, "succeeded")})
+
+    async def work() -> list[int]:
+        async with AsyncClient("http://test", "k", (0.0,), httpx.MockTransport(answer)) as client:
+            job = await client.submit("verify", {"tag": "night"}, archive(io.BytesIO(b"some bytes")))
+            assert (await client.wait(job["id"]))["state"] == "succeeded"
+            await client.cancel(job["id"])
+            await client.retry(job["id"])
+            with failing() as caught:
+                await client.models()
+            assert caught.value.code == "model_unknown"
+            return [row["ordinal"] async for row in client.results(job["id"])]
+
+    assert asyncio.run(work()) == [1, 2]
+    assert seen[0].headers["Idempotency-Key"] == seen[1].headers["Idempotency-Key"]
+    assert b"some bytes" in seen[1].content
+    assert seen[2].headers["Prefer"] == "wait=30"
 
 
 def test_no_server() -> None:

@@ -252,3 +252,14 @@ def test_the_limits_of_the_archive_hold_here_too(context: Context, submit: Submi
     with pytest.raises(CountersignError) as caught:
         submit(context, batch_of(("1", "0", "1"), images={str(n): b"" for n in range(200)}))
     assert caught.value.code == "archive_too_many_entries"
+
+
+def test_a_rows_tag_is_kept_with_it(sqlite_context: Context, submit: Submit) -> None:
+    rows = [("1", "0.png", "1.png", "branch 7"), ("2", "0.png", "1.png", ""), ("3", "gone.png", "1.png", "branch 9")]
+    rows.append(("4", "0.png", "1.png", "x" * 81))
+    job = submit(sqlite_context, batch_of(*rows, images=IMAGES, heading=("id", "questioned", "reference", "tag")))
+    take_in(sqlite_context, job.public_id)
+    with sqlite_context.database.read() as session:
+        tags = list(session.scalars(sa.select(Comparison.tag).order_by(Comparison.ordinal)))
+    assert tags == ["branch 7", None, "branch 9", "x" * 80]
+    assert [code for _, _, code in results_of(sqlite_context.database, job)] == ["image_missing", "tag_too_long"]

@@ -27,7 +27,7 @@ def evaluated(database: Database, store: FolderStore, **values: Any) -> Job:
     public_id = values.pop("public_id", "job_evaluated")
     stored = {name: store.put(file_key(public_id, name), [content]) for name, content in CONTENTS.items()}
     report = {"layout": "cedar"} | values.pop("report", {}) | {"files": told(stored)}
-    return add_job(database, public_id=public_id, kind="evaluate", report=report, **values)
+    return add_job(database, public_id=public_id, kind="evaluate", spec={"kind": "evaluate"}, report=report, **values)
 
 
 def test_files_are_listed_and_downloaded(caller: Caller, database: Database, store: FolderStore) -> None:

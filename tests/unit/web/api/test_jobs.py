@@ -29,7 +29,7 @@ def assert_problem(answer: TestResponse, status: int, code: str) -> dict[str, ob
     document: dict[str, object] = answer.get_json()
     assert document["code"] == code
     assert document["status"] == status
-    assert document["type"] == f"urn:countersign:problem:{code}"
+    assert document["type"] == f"/problems#{code}"
     assert len(str(document["detail"])) > 15
     assert "Traceback" not in answer.text
     return document
@@ -56,6 +56,13 @@ def test_a_batch_is_accepted(caller: Caller, database: Database, doorbell: Doorb
     assert job["model"] == "paper@1"
     assert doorbell.tasks == [TaskNames.INTAKE]
     assert caller.get(f"/jobs/{job['id']}").get_json() == job
+
+
+def test_what_a_submitter_calls_its_job_by(caller: Caller, database: Database) -> None:
+    unbacked_model(database)
+    job = caller.submit(archive=batch(), tag="night", external_id="run-17").get_json()
+    assert (job["tag"], job["external_id"]) == ("night", "run-17")
+    assert_problem(caller.submit(archive=batch(), tag="x" * 81), 422, "field_invalid")
 
 
 def test_two_images_are_accepted(caller: Caller, database: Database, doorbell: Doorbells) -> None:
@@ -161,7 +168,7 @@ def test_results_of_one_verdict(caller: Caller, database: Database) -> None:
     path = f"/jobs/{job.public_id}/results"
     assert len(caller.get(f"{path}?verdict=reject").get_json()["results"]) == 2
     assert caller.get(f"{path}?verdict=accept").get_json()["results"] == []
-    assert_problem(caller.get(f"{path}?verdict=perhaps"), 422, "verdict_unknown")
+    assert_problem(caller.get(f"{path}?verdict=perhaps"), 422, "parameter_invalid")
 
 
 def test_one_result(caller: Caller, database: Database) -> None:

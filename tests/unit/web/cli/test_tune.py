@@ -3,19 +3,13 @@ from __future__ import annotations
 import io
 import json
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from click.testing import CliRunner, Result
-from flask import Flask
 from rich.console import Console
-from werkzeug.serving import make_server
 
 from shared.config import Settings
 from shared.db import Database
@@ -23,42 +17,10 @@ from shared.search_space import default_params, search_space, trial_command
 from shared.specs import TuneSpec
 from shared.tables import Job, JobState, Trial
 from tests.factories import Doorbells, training_files, tune_job, tune_report, write_files
+from tests.unit.web.cli.conftest import Terminal, served
 from web.app import create_app
-from web.auth import create_first_person
-from web.cli.main import main
 from web.cli.submit import submit_train
 from web.cli.tuned import show_trials, show_tuning
-
-
-@dataclass
-class Terminal:
-    """Runs commands against the application, served on a port."""
-
-    url: str
-    key: str
-
-    def run(self, *arguments: str) -> Result:
-        environment = {"COUNTERSIGN_URL": self.url, "COUNTERSIGN_API_KEY": self.key, "COLUMNS": "160"}
-        return CliRunner().invoke(main, arguments, env=environment)
-
-
-@contextmanager
-def served(app: Flask, database: Database) -> Iterator[Terminal]:
-    first = create_first_person(database)
-    assert first is not None
-    server = make_server("127.0.0.1", 0, app, threaded=False)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    yield Terminal(f"http://127.0.0.1:{server.server_port}", first.api_key)
-    server.shutdown()
-    thread.join(10)
-    server.server_close()
-
-
-@pytest.fixture
-def terminal(sqlite_app: Flask, sqlite_database: Database) -> Iterator[Terminal]:
-    with served(sqlite_app, sqlite_database) as terminal:
-        yield terminal
 
 
 @dataclass(eq=False)

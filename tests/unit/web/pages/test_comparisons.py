@@ -26,3 +26,27 @@ def test_the_neighbours_keep_to_the_verdict(browser: Browser, sqlite_database: D
 def test_a_comparison_that_does_not_exist(browser: Browser, sqlite_database: Database) -> None:
     job = add_job(sqlite_database)
     assert browser.get(f"/jobs/{job.public_id}/comparisons/7").status_code == 404
+
+
+def test_a_decision_is_kept_and_leads_on_through_the_list(browser: Browser, sqlite_database: Database) -> None:
+    job = add_job(sqlite_database, total=3)
+    add_results(sqlite_database, job, ["accept", "reject", "accept"])
+    page = f"/jobs/{job.public_id}/comparisons"
+    answer = browser.post(f"{page}/1/review?verdict=accept", page=f"{page}/1", verdict="accept")
+    assert answer.location == f"{page}/3?verdict=accept"
+    refused = browser.post(f"{page}/2/review", page=f"{page}/2", verdict="accept", reason=" ")
+    assert refused.status_code == 422
+    assert 'href="#reason">Say why' in refused.text
+    last = browser.post(f"{page}/3/review", page=f"{page}/3", verdict="reject", reason="<b>drawn</b>")
+    assert last.location == f"{page}/3"
+    text = browser.text(f"{page}/3")
+    assert "Overruled by admin" in text
+    assert "&lt;b&gt;drawn" in text
+    rows = browser.text(f"/jobs/{job.public_id}/results.csv").splitlines()
+    assert [row.split(",")[-5:-1] for row in rows[1:]] == [
+        ["agree", "accept", "", "admin"],
+        ["", "", "", ""],
+        ["overrule", "reject", "<b>drawn</b>", "admin"],
+    ]
+    assert browser.post(f"{page}/3/review/delete", page=f"{page}/3").location == f"{page}/3"
+    assert "Overruled" not in browser.text(f"{page}/3")

@@ -52,9 +52,10 @@ def test_a_bad_address_is_told_as_a_page(browser: Browser, query: str) -> None:
     assert "parameter_invalid" in response.text
 
 
-def test_the_list_is_live_only_while_something_is_unfinished(browser: Browser, sqlite_database: Database) -> None:
+def test_the_list_looks_more_often_while_something_is_unfinished(browser: Browser, sqlite_database: Database) -> None:
     add_job(sqlite_database, label="done")
-    assert "hx-trigger" not in browser.text("/jobs")
+    assert 'hx-trigger="every 10s"' in browser.text("/jobs")
+    assert "hx-trigger" not in browser.text("/jobs?before=9")
     add_job(sqlite_database, label="going", state="running")
     assert 'hx-trigger="every 2s"' in browser.text("/jobs")
     fragment = browser.get("/jobs", headers={"HX-Request": "true"}).text
@@ -88,7 +89,7 @@ def test_the_page_before_a_filtered_one_is_found(browser: Browser, sqlite_databa
     job = add_job(sqlite_database, done=2 * count, total=2 * count)
     add_results(sqlite_database, job, ["accept", "reject"] * count)
     third = browser.text(f"/jobs/{job.public_id}?verdict=reject&after={4 * RESULTS_SHOWN}")
-    found = re.search(r"verdict=reject&amp;after=(\d+)#results\" rel=\"prev\"", third)
+    found = re.search(r"after=(\d+)&amp;verdict=reject#results\" rel=\"prev\"", third)
     assert found is not None
     assert int(found[1]) == 2 * RESULTS_SHOWN
 
@@ -201,3 +202,46 @@ def test_an_unknown_job_is_a_page_that_says_so(browser: Browser) -> None:
     assert response.status_code == 404
     assert "job_unknown" in response.text
     assert "Go to the jobs" in response.text
+
+
+def test_the_spread_of_the_scores_as_json_table_and_csv(browser: Browser, sqlite_database: Database) -> None:
+    job = add_job(sqlite_database, done=3, total=3, accept=2, reject=1)
+    add_results(sqlite_database, job, ["accept", "accept", "reject"])
+    page = f"/jobs/{job.public_id}/scores"
+    document = json.loads(browser.text(f"{page}.json"))
+    assert (document["scale"], document["bounds"], document["ended"]) == ("distance", [0.5], True)
+    assert [(one["accept"], one["review"], one["reject"]) for one in document["bins"]] == [(2, 0, 1)]
+    assert browser.text(f"{page}.csv").splitlines() == [
+        "distance_from,distance_below,accept,review,reject",
+        "0.2375,0.2625,2,0,1",
+    ]
+    assert "<td>2</td><td>0</td><td>1</td>" in browser.text(page)
+
+
+def test_jobs_are_found_by_words_submitter_and_day(browser: Browser, sqlite_database: Database) -> None:
+    old = utcnow() - timedelta(days=40)
+    cheques = add_job(sqlite_database, label="Cheques of 50% May", person_id=1)
+    cards = add_job(sqlite_database, label="Cards, May", created_at=old)
+
+    def found(**search: str) -> set[str]:
+        text = browser.get("/jobs", query_string=search, headers={"HX-Request": "true"}).text
+        return {job.label for job in (cheques, cards) if job.public_id in text}
+
+    assert found(words="may") == {cheques.label, cards.label}
+    assert found(words="MAY che") == {cheques.label}
+    assert found(words="0%") == {cheques.label}
+    assert found(words="%x") == set()
+    assert found(words=cards.public_id[:9]) == {cards.label}
+    assert found(submitter="admin") == {cheques.label}
+    assert found(submitter="nobody") == set()
+    assert found(since=utcnow().date().isoformat()) == {cheques.label}
+    assert found(until=old.date().isoformat()) == {cards.label}
+    assert browser.get("/jobs?since=May").status_code == 422
+    assert "No job is like that" in browser.text("/jobs?words=zzz")
+
+
+def test_failed_jobs_are_retried_from_the_list(browser: Browser, sqlite_database: Database) -> None:
+    job = add_job(sqlite_database, state="failed", label="again")
+    assert f'id="retry-{job.public_id}"' in browser.text("/jobs")
+    assert browser.post(f"/jobs/{job.public_id}/retry", page="/jobs").status_code == 303
+    assert f'id="cancel-{job.public_id}"' in browser.text("/jobs")

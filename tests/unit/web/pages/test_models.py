@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from shared import registry
 from shared.db import Database
-from tests.factories import unbacked_model
-from tests.unit.web.pages.conftest import Browser, add_job
+from shared.storage import FolderStore
+from tests.factories import calibration, unbacked_model
+from tests.unit.web.pages.conftest import Browser, add_job, add_results
 
 
 def test_models_are_listed_and_one_is_made_default(browser: Browser, sqlite_database: Database) -> None:
@@ -44,3 +45,40 @@ def test_jobs_go_on_naming_a_model_that_was_deleted(browser: Browser, sqlite_dat
     text = browser.text(path)
     assert "paper@1 (deleted since)" in text
     assert 'href="/models/paper@1"' not in text
+
+
+def test_a_promotion_keeps_who_and_why(browser: Browser, sqlite_database: Database) -> None:
+    unbacked_model(sqlite_database, "first")
+    unbacked_model(sqlite_database, "second")
+    page = "/models/second@1"
+    assert browser.post(f"{page}/default", page=page, note="halves <review>").location == page
+    text = browser.text(page)
+    assert "by admin: “halves &lt;review&gt;”" in text
+    assert 'id="make-default"' not in text
+    assert 'id="make-default"' in browser.text("/models/first@1")
+
+
+def test_two_models_stand_side_by_side(browser: Browser, sqlite_database: Database) -> None:
+    calibrated = {"calibration": calibration().model_dump(mode="json"), "validation": {"eer": 0.125}}
+    models = [unbacked_model(sqlite_database, "first", summary=calibrated), unbacked_model(sqlite_database, "second")]
+    add_results(sqlite_database, add_job(sqlite_database), ["accept"])  # brings an upload, with the id 1
+    for model, eer in zip(models, (0.1, 0.2), strict=True):
+        headline = {"pair": {"skilled": {"eer": eer, "eer_low": eer / 2, "eer_high": 2 * eer}, "random": {"eer": 0.01}}}
+        report = {"headline": headline}
+        add_job(sqlite_database, kind="evaluate", model_id=model.id, upload_id=1, report=report, label=model.name)
+    text = browser.text("/models/compare?model=first&model=second")
+    assert '<td class="figures">12.5\u00a0%</td><td class="figures">–</td>' in text
+    assert "skilled 10.0\u00a0% <span" in text
+    assert "(10.0\u00a0% to 40.0\u00a0%)" in text
+    for wrong in ("model=first", "model=first&model=first@1"):
+        assert browser.get(f"/models/compare?{wrong}").status_code == 422
+
+
+def test_the_file_of_a_model_is_downloaded_as_it_is(
+    browser: Browser, sqlite_database: Database, store: FolderStore
+) -> None:
+    model = unbacked_model(sqlite_database)
+    store.put(model.blob, [b"weights"])
+    answer = browser.get("/models/paper/file")
+    assert answer.data == b"weights"
+    assert answer.headers["Content-Disposition"] == 'attachment; filename="paper@1.safetensors"'

@@ -10,11 +10,12 @@ import sqlalchemy as sa
 
 from shared.config import Settings
 from shared.db import Database
+from shared.jobs import queries
 from shared.queue import TaskNames
 from shared.specs import TrainSpec
-from shared.tables import Job
+from shared.tables import Job, Upload
 from tests.factories import Doorbells, batch_of, png, unbacked_model, zip_of
-from tests.unit.web.pages.conftest import Browser
+from tests.unit.web.pages.conftest import Browser, add_job
 
 
 def upload(content: bytes, name: str) -> tuple[io.BytesIO, str]:
@@ -40,8 +41,8 @@ def test_the_default_model_is_chosen_with_its_figures(browser: Browser, sqlite_d
     unbacked_model(sqlite_database, "paper", threshold=0.75)
     unbacked_model(sqlite_database, "newer")
     text = browser.text("/verify")
-    assert '<option value="paper@1" selected>paper@1 (default): EER –, threshold 0.7500</option>' in text
-    assert '<option value="newer@1" selected>' in browser.text("/verify?model=newer@1")
+    assert 'value="paper@1" selected>paper@1 (default): EER –, threshold 0.7500</option>' in text
+    assert 'value="newer@1" selected>' in browser.text("/verify?model=newer@1")
 
 
 def test_a_pair_is_queued(browser: Browser, sqlite_database: Database, doorbell: Doorbells) -> None:
@@ -203,3 +204,38 @@ def test_the_advanced_fields_unfold_where_they_hold_an_error(browser: Browser) -
     archive = upload(zip_of({"a/genuine/1.png": png(1)}), "own.zip")
     assert '<details id="advanced">' in browser.text("/train")
     assert '<details id="advanced" open>' in browser.post("/train", archive=archive, seed="-1").text
+
+
+@pytest.mark.parametrize("way", ["pair", "batch"])
+def test_a_verification_is_submitted_again_with_changes(browser: Browser, sqlite_database: Database, way: str) -> None:
+    unbacked_model(sqlite_database)
+    unbacked_model(sqlite_database, "newer")
+    files: dict[str, Any] = {"archive": upload(good_batch(), "b.zip")}
+    if way == "pair":
+        files = {"questioned": upload(png(1), "q.png"), "reference": [upload(png(n), f"r{n}.png") for n in (2, 3)]}
+    browser.post("/verify", way=way, label="May", **files)
+    (first,) = jobs_in(sqlite_database)
+    address = f"/verify?again={first.public_id}"
+    text = browser.text(address)
+    assert ("q.png, r2.png, r3.png" if way == "pair" else "b.zip") in text
+    assert 'type="file"' not in text
+    answer = browser.post("/verify", page=address, again=first.public_id, model="newer@1", label="June")
+    _, second = jobs_in(sqlite_database)
+    assert answer.location == f"/jobs/{second.public_id}"
+    assert (second.label, second.model_id) == ("June", 2)
+    with sqlite_database.read() as session:
+        assert len(session.scalars(sa.select(Upload)).all()) == (3 if way == "pair" else 1)
+        if way == "pair":
+            ((one,), _), ((other,), _) = (queries.answers(session, job.id) for job in (first, second))
+            assert (one.questioned, one.references) == (other.questioned, other.references)
+    assert second.upload_id == first.upload_id
+    refused = browser.post("/verify", page=address, again=first.public_id, model="gone")
+    assert refused.status_code == 404
+    assert f'name="again" value="{first.public_id}"' in refused.text
+
+
+def test_only_a_verification_is_submitted_again(browser: Browser, sqlite_database: Database) -> None:
+    unbacked_model(sqlite_database)
+    job = add_job(sqlite_database, kind="train")
+    assert browser.get(f"/verify?again={job.public_id}").status_code == 422
+    assert browser.get("/verify?again=job_gone").status_code == 404

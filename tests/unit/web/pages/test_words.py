@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from web.pages.words import fixed, lasting, number, percent, plural, size
+from web.pages.words import fixed, in_a_hundred, lasting, number, percent, plural, size
 
 
 @pytest.mark.parametrize(
@@ -35,3 +35,17 @@ def test_numbers() -> None:
     assert percent(0.1234) == "12.3\u00a0%"
     assert percent(None) == "–"
     assert (plural(1, "epoch"), plural(2000, "epoch")) == ("1 epoch", "2,000 epochs")
+
+
+@pytest.mark.parametrize(
+    ("share", "words"),
+    [
+        (0.35, "about 35 in 100"),
+        (0.02, "about 2 in 100"),
+        (0.01, "about 1 in 100"),
+        (0.005, "about 1 in 200"),
+        (0.0, "hardly any"),
+    ],
+)
+def test_shares_are_counted_as_people_do(share: float, words: str) -> None:
+    assert in_a_hundred(share) == words

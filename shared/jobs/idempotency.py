@@ -1,0 +1,103 @@
+"""Requests that are done once, however often they are sent: the rules of ``Idempotency-Key``."""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.db import Database, epoch_now, insert_ignore, utcnow
+from shared.errors import Conflict, InvalidInput
+from shared.tables import IdempotencyKey
+
+KEPT_FOR = timedelta(hours=48)
+LEASE_SECONDS = 900.0  # a request that is silent for so long was cut off; storing the largest upload takes less
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """An answer that was given, as it is given again."""
+
+    status: int
+    body: str
+    location: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """The right to do the request. ``job`` names what an earlier try of it queued before it was cut off."""
+
+    token: str
+    job: str | None = None
+
+
+def begin(database: Database, person_id: int, key: str, fingerprint: str) -> Begun | Kept:
+    """Take the request up, or find its answer.
+
+    Raises:
+        InvalidInput: code ``idempotency_key_reused``: the key was sent with another request.
+        Conflict: code ``idempotency_in_flight``: the same request is being answered at the moment.
+    """
+    token = secrets.token_hex(16)
+    row = {
+        "person_id": person_id,
+        "key": key,
+        "fingerprint": fingerprint,
+        "token": token,
+        "lease_until": 0.0,
+        "created_at": utcnow(),
+    }
+    with database.write() as session:
+        session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < utcnow() - KEPT_FOR))
+        insert_ignore(session, IdempotencyKey, [row])
+        query = sa.select(IdempotencyKey).where(IdempotencyKey.person_id == person_id, IdempotencyKey.key == key)
+        found = session.scalars(query.with_for_update()).one()
+        if found.fingerprint != fingerprint:
+            raise InvalidInput(
+                "idempotency_key_reused",
+                "This Idempotency-Key was sent with another request. Take a new key for each new request.",
+            )
+        if found.status is not None:
+            return Kept(found.status, found.body or "", found.location)
+        return _take(session, found, token)
+
+
+def _take(session: Session, found: IdempotencyKey, token: str) -> Begun:
+    statement = (
+        sa.update(IdempotencyKey)
+        .where(IdempotencyKey.id == found.id, IdempotencyKey.lease_until < epoch_now())
+        .values(token=token, lease_until=epoch_now() + LEASE_SECONDS)
+    )
+    if not session.connection().execute(statement).rowcount:
+        raise Conflict("idempotency_in_flight", "The same request is being answered now. Send it again in a moment.")
+    return Begun(token, found.job)
+
+
+def bind_job(session: Session, token: str, job: str) -> None:
+    """Note what the request queued, in the transaction that queues it.
+
+    Raises:
+        Conflict: code ``idempotency_in_flight``: another try of the request has taken its place.
+    """
+    bound = sa.update(IdempotencyKey).where(IdempotencyKey.token == token).values(job=job)
+    if not session.connection().execute(bound).rowcount:
+        raise Conflict("idempotency_in_flight", "Another try of this request has taken its place. Send it again.")
+
+
+def settle(database: Database, token: str, kept: Kept) -> None:
+    """Keep the answer; it is given again to whoever sends the same request."""
+    values = {"status": kept.status, "body": kept.body, "location": kept.location}
+    with database.write() as session:
+        session.execute(sa.update(IdempotencyKey).where(IdempotencyKey.token == token).values(**values))
+
+
+def release(database: Database, token: str) -> None:
+    """Forget a request that was refused or failed: nothing was done, so it may be sent again, mended."""
+    forget = sa.delete(IdempotencyKey).where(IdempotencyKey.token == token, IdempotencyKey.job.is_(None))
+    with database.write() as session:
+        if not session.connection().execute(forget).rowcount:  # it did queue a job: the next try finds that one
+            kept = sa.update(IdempotencyKey).where(IdempotencyKey.token == token)
+            session.execute(kept.values(lease_until=0.0))

@@ -1,0 +1,99 @@
+"""Conditional requests, long polls, and when to ask again."""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+
+import sqlalchemy as sa
+
+from shared.db import Database, utcnow
+from shared.jobs.lifecycle import request_cancel
+from shared.jobs.pace import seconds_left
+from shared.tables import Job, JobState
+from tests.factories import batch_job, unbacked_model
+from tests.unit.web.conftest import Caller
+from web.present import retry_after
+
+
+def change(database: Database, job: Job, **values: object) -> Job:
+    with database.write() as session:
+        session.execute(sa.update(Job).where(Job.id == job.id).values(**values))
+    with database.read() as session:
+        return session.get_one(Job, job.id)
+
+
+def test_an_answer_at_hand_is_not_sent_again(caller: Caller, database: Database) -> None:
+    job = batch_job(database, unbacked_model(database), 2, 2)
+    first = caller.get(f"/jobs/{job.public_id}")
+    known = {"If-None-Match": first.headers["ETag"]}
+    again = caller.get(f"/jobs/{job.public_id}", headers=known)
+    assert (again.status_code, again.get_data(), again.headers["ETag"]) == (304, b"", first.headers["ETag"])
+    change(database, job, done=1)
+    changed = caller.get(f"/jobs/{job.public_id}", headers=known)
+    assert (changed.status_code, changed.get_json()["done"]) == (200, 1)
+    for path in ("/models", "/jobs", f"/jobs/{job.public_id}/results"):
+        tag = caller.get(path).headers["ETag"]
+        assert caller.get(path, headers={"If-None-Match": tag}).status_code == 304
+
+
+def test_a_long_poll_is_answered_when_the_job_ends(caller: Caller, database: Database) -> None:
+    job = batch_job(database, unbacked_model(database), 1, 1)
+    ending = threading.Timer(0.3, request_cancel, (database, job.public_id, None))
+    ending.start()
+    answer = caller.get(f"/jobs/{job.public_id}", headers={"Prefer": "respond-async, Wait=30"})
+    ending.join()
+    assert answer.get_json()["state"] == "cancelled"
+    assert answer.headers["Preference-Applied"] == "wait=30"
+
+
+def test_a_long_poll_is_answered_when_the_job_changes(caller: Caller, database: Database) -> None:
+    job = batch_job(database, unbacked_model(database), 2, 2)
+    tag = caller.get(f"/jobs/{job.public_id}").headers["ETag"]
+    changing = threading.Timer(0.3, change, (database, job), {"done": 1})
+    changing.start()
+    answer = caller.get(f"/jobs/{job.public_id}", headers={"Prefer": "wait=30", "If-None-Match": tag})
+    changing.join()
+    assert (answer.status_code, answer.get_json()["done"], answer.get_json()["state"]) == (200, 1, "queued")
+
+
+def test_a_long_poll_ends_with_its_time(caller: Caller, database: Database) -> None:
+    job = batch_job(database, unbacked_model(database), 1, 1)
+    tag = caller.get(f"/jobs/{job.public_id}").headers["ETag"]
+    answer = caller.get(f"/jobs/{job.public_id}", headers={"Prefer": "wait=1", "If-None-Match": tag})
+    assert (answer.status_code, answer.headers["Preference-Applied"]) == (304, "wait=1")
+
+
+def test_who_finds_no_place_to_wait_is_answered_at_once(caller: Caller, database: Database) -> None:
+    job = batch_job(database, unbacked_model(database), 1, 1)
+    places = caller.app.extensions["countersign"].places_to_wait
+    while places.acquire(blocking=False):
+        pass
+    answer = caller.get(f"/jobs/{job.public_id}", headers={"Prefer": "wait=60"})
+    assert answer.get_json()["state"] == "queued"
+    assert "Preference-Applied" not in answer.headers
+
+
+def test_what_is_left_of_a_job_is_measured(database: Database) -> None:
+    model, now = unbacked_model(database), utcnow()
+
+    def left(job: Job) -> float | None:
+        with database.read() as session:
+            return seconds_left(session, job, now)
+
+    waiting = batch_job(database, model, 50, 50)
+    assert left(waiting) is None
+    assert [retry_after(waiting, None), retry_after(batch_job(database, model, 1, 1), None)] == [5, 1]
+
+    ended = batch_job(database, model, 100, 100, JobState.SUCCEEDED)
+    change(database, ended, done=100, started_at=now - timedelta(seconds=60), finished_at=now - timedelta(seconds=10))
+    assert left(waiting) == 25.0  # half a second for each
+    behind = batch_job(database, model, 10, 10)
+    assert left(behind) == 0.5 * (50 + 1 + 10)
+
+    running = change(database, waiting, state="running", done=40, started_at=now - timedelta(seconds=120))
+    assert left(running) == 30.0
+    assert retry_after(running, 30.0) == 15
+    assert retry_after(running, 10_000.0) == 60
+    assert retry_after(running, 0.1) == 1
+    assert retry_after(change(database, ended, done=100), 0.0) == 0

@@ -1,0 +1,161 @@
+"""The description of the API (OpenAPI 3.1), made of its operations and of the pydantic models that validate."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from http import HTTPStatus
+from importlib.metadata import version
+from typing import Any
+
+from pydantic import BaseModel
+
+from shared.specs import SPECS, JobMarks
+from web.api.documents import Problem
+from web.api.operations import OPERATIONS, Operation
+
+REF = "#/components/schemas/{model}"
+PROBLEM = "application/problem+json"
+BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
+DIGEST = {
+    "type": "string",
+    "pattern": "^sha256:[0-9a-f]{64}$",
+    "description": "of a file that was sent before, in place of the file",
+}
+REFERENCES = {"reference": BYTES, "reference_digest": DIGEST}
+ACCEPTED = {  # request headers
+    "Idempotency-Key": "any text of up to 255 characters; the same request with it is done once, for 48 hours",
+    "Prefer": "wait=30: hold the answer back for up to so many seconds (at most 60), until the job ends or changes",
+    "Content-Digest": "sha-256=:BASE64: of the body (RFC 9530); what arrives is checked against it",
+    "Last-Event-ID": "the id of the last event that was seen; only what has changed since is told",
+    "If-None-Match": "the ETag of an answer that is at hand; 304 when it still holds",
+}
+TOLD = {  # headers of answers
+    "Location": "where the job is",
+    "Retry-After": "seconds after which to ask again: half of what is left of the job, by its measured rate",
+    "RateLimit": "requests left (r) and seconds until they begin anew (t)",
+    "ETag": "changes with the answer; send it as If-None-Match",
+}
+ABOUT = """Batch verification of signatures. Send the key as `Authorization: Bearer KEY`.
+
+Queued work is answered with 202, `Location` and `Retry-After`. Errors are problem documents (RFC 9457).
+
+Within version 1 fields and operations are only added. One that is to go is announced in the changelog and answered
+with the headers `Deprecation` and `Sunset` for at least twelve months before."""
+
+
+class Schemas:
+    """Collects the schemas that a description refers to."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, Any] = {}
+
+    def refer(self, model: type[BaseModel]) -> dict[str, Any]:
+        """A reference to ``model``."""
+        self.found[model.__name__] = self.inline(model, "serialization")
+        return {"$ref": REF.format(model=model.__name__)}
+
+    def inline(self, model: type[BaseModel], mode: Any = "validation") -> dict[str, Any]:
+        """The schema of ``model`` itself."""
+        schema = model.model_json_schema(mode=mode, ref_template=REF)
+        self.found |= schema.pop("$defs", {})
+        return schema
+
+
+@cache
+def description() -> dict[str, Any]:
+    """The whole document."""
+    schemas = Schemas()
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in OPERATIONS:
+        paths.setdefault(f"/api/v1{operation.path}", {})[operation.method.lower()] = _operation(operation, schemas)
+    problem = schemas.refer(Problem)
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Countersign", "version": version("countersign"), "description": ABOUT},
+        "security": [{"key": []}],
+        "paths": paths,
+        "components": {
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+            "responses": {"Problem": {"description": "A problem document", "content": {PROBLEM: {"schema": problem}}}},
+            "schemas": dict(sorted(schemas.found.items())),
+        },
+    }
+
+
+def _operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    about = operation.view.__doc__ or operation.summary
+    described: dict[str, Any] = {
+        "operationId": operation.name,
+        "tags": [operation.path.split("/")[1]],
+        "summary": operation.summary,
+        "description": re.sub(r"``([^`]+)``", r"`\1`", about),
+        "parameters": [*_path(operation), *_query(operation, schemas), *_headers(operation)],
+        "responses": _answers(operation, schemas),
+    }
+    if operation.body:
+        described["requestBody"] = {"required": True, "content": _body(operation, schemas)}
+    return described
+
+
+def _path(operation: Operation) -> list[dict[str, Any]]:
+    names = re.findall(r"{(\w+)}", operation.path)
+    types = {"ordinal": {"type": "integer", "minimum": 1}}
+    return [{"name": n, "in": "path", "required": True, "schema": types.get(n, {"type": "string"})} for n in names]
+
+
+def _query(operation: Operation, schemas: Schemas) -> list[dict[str, Any]]:
+    fields = schemas.inline(operation.query)["properties"] if operation.query.model_fields else {}
+    return [
+        {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema}
+        for name, schema in fields.items()
+    ]
+
+
+def _headers(operation: Operation) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "in": "header", "description": ACCEPTED[name], "schema": {"type": "string"}}
+        for name in operation.accepts
+    ]
+
+
+def _answers(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    status = HTTPStatus(operation.status)
+    content: dict[str, Any] = {media: {"schema": {"type": "string"}} for media in operation.media}
+    if operation.answer:
+        content[operation.media[0]]["schema"] = schemas.refer(operation.answer)
+    own = {HTTPStatus.ACCEPTED: ("Location", "Retry-After"), HTTPStatus.OK: ("ETag",)}.get(status, ())
+    told = (*own, "RateLimit")
+    answer: dict[str, Any] = {"description": operation.summary}
+    if content:
+        answer["content"] = content
+    answer["headers"] = {name: {"description": TOLD[name], "schema": {"type": "string"}} for name in told}
+    answers = {str(int(status)): answer, "default": {"$ref": "#/components/responses/Problem"}}
+    return answers | ({"304": {"description": "It has not changed"}} if "If-None-Match" in operation.accepts else {})
+
+
+def _body(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    if operation.body == "bytes":
+        return {"application/octet-stream": {"schema": BYTES}}
+    if operation.body == "job":
+        forms = [_form(kind, spec, schemas) for kind, spec in SPECS.items()]
+        return {"multipart/form-data": {"schema": {"oneOf": forms}}}
+    if operation.body:
+        return {"application/json": {"schema": schemas.inline(operation.body)}}
+    return {}
+
+
+def _form(kind: str, spec: type[BaseModel], schemas: Schemas) -> dict[str, Any]:
+    """The form that queues a job of ``kind``: the fields of its specification, its marks, and its files."""
+    own, marks = schemas.inline(spec), schemas.inline(JobMarks)
+    files: dict[str, Any] = {"archive": BYTES, "archive_digest": DIGEST}
+    if kind == "verify":
+        files |= {"questioned": BYTES, "questioned_digest": DIGEST}
+        files |= {name: {"type": "array", "items": item} for name, item in REFERENCES.items()}
+    return {
+        "title": kind,
+        "description": own.get("description", ""),
+        "type": "object",
+        "properties": own["properties"] | marks["properties"] | files,
+        "required": ["kind"],
+    }
