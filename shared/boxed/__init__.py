@@ -48,7 +48,15 @@ def register_boxed(database: Database, store: BlobStore, path: Path = FILE) -> M
     )
     try:
         with database.write() as session:
-            return None if session.scalar(known) is not None else add_model(session, model, make_default=False)
+            if session.scalar(known) is not None:
+                return None
+            added = add_model(session, model, make_default=False)
+            session.flush()
+            # Another host may have committed the same between the look and the new version's number.
+            if session.scalar(sa.select(sa.func.count()).where(ModelVersion.digest == digest)) == 1:
+                return added
+            session.rollback()
+            return None
     except IntegrityError:
         return None  # another host was quicker
 
