@@ -23,4 +23,5 @@ class DeadlyPng(PngImagePlugin.PngImageFile):
         super().__init__(file, name)
 
 
-Image.register_open("PNG", DeadlyPng, PngImagePlugin._accept)
+if __name__ == "sitecustomize":  # not where a test imports it to have the mark: its own process must read PNGs
+    Image.register_open("PNG", DeadlyPng, PngImagePlugin._accept)
