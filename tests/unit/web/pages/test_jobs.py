@@ -218,9 +218,9 @@ def test_the_spread_of_the_scores_as_json_table_and_csv(browser: Browser, sqlite
     assert "<td>2</td><td>0</td><td>1</td>" in browser.text(page)
 
 
-def test_jobs_are_found_by_words_submitter_and_day(browser: Browser, sqlite_database: Database) -> None:
+def test_jobs_are_found_by_words_submitter_tag_and_day(browser: Browser, sqlite_database: Database) -> None:
     old = utcnow() - timedelta(days=40)
-    cheques = add_job(sqlite_database, label="Cheques of 50% May", person_id=1)
+    cheques = add_job(sqlite_database, label="Cheques of 50% May", person_id=1, tag="branch 7")
     cards = add_job(sqlite_database, label="Cards, May", created_at=old)
 
     def found(**search: str) -> set[str]:
@@ -234,6 +234,8 @@ def test_jobs_are_found_by_words_submitter_and_day(browser: Browser, sqlite_data
     assert found(words=cards.public_id[:9]) == {cards.label}
     assert found(submitter="admin") == {cheques.label}
     assert found(submitter="nobody") == set()
+    assert found(tag=" branch 7") == {cheques.label}
+    assert found(tag="branch") == set()
     assert found(since=utcnow().date().isoformat()) == {cheques.label}
     assert found(until=old.date().isoformat()) == {cards.label}
     assert browser.get("/jobs?since=May").status_code == 422
