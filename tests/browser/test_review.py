@@ -100,8 +100,10 @@ def test_the_one_letter_keys_can_be_turned_off(page: Page, job: str) -> None:
     page.keyboard.press("j")
     page.locator("#keys").check()
     expect_comparison(page, "one")
+    assert page.url.endswith("/comparisons/1")
     page.keyboard.press("j")
     expect_comparison(page, "two")
+    assert page.url.endswith("/comparisons/2")
 
 
 def test_two_inks_lie_over_each_other(page: Page, job: str) -> None:
