@@ -25,12 +25,13 @@ from PIL import Image
 from rich.progress import track
 
 from shared.db import Database
+from shared.model_files import ModelMeta
 from shared.registry import add_model
 from shared.specs import NETWORKS, Preprocessing
 from shared.storage import open_store
 from shared.tables import ModelVersion
 from web.client import Client, find_server
-from worker.ml.checkpoint import ModelMeta, digest, save_model
+from worker.ml.checkpoint import digest, save_model
 from worker.ml.networks import build
 from worker.ml.synthesis import generate_writer
 

@@ -87,6 +87,11 @@ misplaced | The entry lies in neither categories/ nor test/. | Move it.
 model_ambiguous | Several models begin with this digest. | Give more of its digits.
 model_damaged | The model's file cannot be read. | Train it again, or have it restored from a backup.
 model_deleted | The model was deleted before the job was done. | Submit it again with another model.
+model_archived | The model is archived: no new job may use it. | Take it out of the archive, or choose another model.
+model_file_foreign | The file is safetensors, but no model that this version of Countersign wrote. | Send one that was downloaded from a model's page.
+model_file_invalid | The file is no safetensors file, or is cut off or damaged. | Send it again, whole.
+model_is_default | The default model cannot be archived. | Make another model the default first.
+model_known | This very file is registered already. | Use the model that the detail names.
 model_none | There is no default model. | Train one, or name a model.
 model_other_network | The model to begin with is of another network. | Choose its network.
 model_unknown | There is no such model. | Take names from /api/v1/models.

@@ -1,22 +1,25 @@
-"""Model versions: added once, found by name, pointed at by aliases, deleted softly."""
+"""Model versions: added once, found by name, pointed at by aliases, archived, deleted softly."""
 
 from __future__ import annotations
+
+from datetime import datetime
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.db import utcnow
-from shared.errors import InvalidInput, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound
+from shared.specs import CANDIDATE, DEFAULT
 from shared.tables import ModelAlias, ModelVersion
 
-DEFAULT = "default"
 SHORTEST_DIGEST = len("sha256:") + 8
 
 
 def find_model(session: Session, name: str) -> ModelVersion:
     """The model version that ``name`` means: ``name`` (its newest), ``name@version``, a digest, or an alias.
 
-    A digest may be cut short, to 8 digits at least, as long as it means one model version only.
+    Of a name's versions, archived ones come behind all others. A digest may be cut short, to 8 digits at least, as
+    long as it means one model version only.
 
     Raises:
         NotFound: code ``model_unknown``; the message lists the names there are.
@@ -31,7 +34,8 @@ def find_model(session: Session, name: str) -> ModelVersion:
         number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else -1
         model = session.scalars(living.where(ModelVersion.name == base, ModelVersion.version == number)).first()
     else:
-        newest = living.where(ModelVersion.name == base).order_by(ModelVersion.version.desc()).limit(1)
+        newest_first = (ModelVersion.archived_at.is_not(None), ModelVersion.version.desc())
+        newest = living.where(ModelVersion.name == base).order_by(*newest_first).limit(1)
         model = session.scalars(newest).first() or _by_alias(session, name)
     if model is None:
         names = session.scalars(
@@ -40,6 +44,25 @@ def find_model(session: Session, name: str) -> ModelVersion:
         known = ", ".join(names) or "none yet; train one first"
         raise NotFound("model_unknown", f"There is no model called {name!r}. The models are: {known}.")
     return model
+
+
+def usable_model(session: Session, name: str) -> ModelVersion:
+    """The model version that ``name`` means, for a new job.
+
+    Raises:
+        NotFound, InvalidInput: as :func:`find_model`.
+        Conflict: code ``model_archived``.
+    """
+    model = find_model(session, name)
+    if model.archived_at is not None:
+        raise _archived(model)
+    return model
+
+
+def _archived(model: ModelVersion) -> Conflict:
+    return Conflict(
+        "model_archived", f"{model.label} is archived. Take it out of the archive, or choose another model."
+    )
 
 
 def _by_digest(session: Session, living: sa.Select[ModelVersion], digest: str) -> ModelVersion | None:
@@ -81,14 +104,69 @@ def add_model(session: Session, model: ModelVersion, make_default: bool) -> Mode
 
 
 def set_default(session: Session, model: ModelVersion) -> None:
-    """Make ``model`` the one that serves verifications that name none."""
-    session.merge(ModelAlias(alias=DEFAULT, model_id=model.id))
+    """Make ``model`` the one that serves verifications that name none; it is then no candidate any more.
+
+    Raises:
+        Conflict: code ``model_archived``.
+    """
+    set_alias(session, DEFAULT, model)
+    clear_candidate(session, model)
 
 
-def is_default(session: Session, model: ModelVersion) -> bool:
-    """Whether ``model`` serves verifications that name none."""
-    alias = session.get(ModelAlias, DEFAULT)
-    return alias is not None and alias.model_id == model.id
+def set_candidate(session: Session, model: ModelVersion) -> None:
+    """Make ``model`` the one that jobs name as ``candidate``.
+
+    Raises:
+        Conflict: code ``model_archived``.
+    """
+    set_alias(session, CANDIDATE, model)
+
+
+def set_alias(session: Session, alias: str, model: ModelVersion) -> None:
+    """Have ``alias`` mean ``model``, whatever it meant before.
+
+    Raises:
+        Conflict: code ``model_archived``.
+    """
+    if _locked(session, model) is not None:
+        raise _archived(model)
+    session.merge(ModelAlias(alias=alias, model_id=model.id))
+
+
+def _locked(session: Session, model: ModelVersion) -> datetime | None:
+    """Since when ``model`` is archived; until this transaction ends nobody else archives or promotes it."""
+    return session.scalar(sa.select(ModelVersion.archived_at).where(ModelVersion.id == model.id).with_for_update())
+
+
+def clear_candidate(session: Session, model: ModelVersion) -> None:
+    """Have ``candidate`` mean nothing, if it means ``model``."""
+    session.execute(sa.delete(ModelAlias).where(ModelAlias.alias == CANDIDATE, ModelAlias.model_id == model.id))
+
+
+def aliases_of(session: Session, model: ModelVersion) -> list[str]:
+    """The aliases that mean ``model`` at present, in order."""
+    query = sa.select(ModelAlias.alias).where(ModelAlias.model_id == model.id)
+    return list(session.scalars(query.order_by(ModelAlias.alias)))
+
+
+def archive_model(session: Session, model: ModelVersion) -> None:
+    """Keep ``model`` for reading: no new job may use it. Those that were submitted go on with it.
+
+    Raises:
+        Conflict: code ``model_is_default``.
+    """
+    _locked(session, model)
+    if DEFAULT in aliases_of(session, model):
+        raise Conflict(
+            "model_is_default", f"{model.label} is the default. Make another model the default, then archive it."
+        )
+    clear_candidate(session, model)
+    model.archived_at = model.archived_at or utcnow()
+
+
+def unarchive_model(_: Session, model: ModelVersion) -> None:
+    """Let new jobs use ``model`` again."""
+    model.archived_at = None
 
 
 def delete_model(session: Session, model: ModelVersion) -> None:
@@ -97,7 +175,9 @@ def delete_model(session: Session, model: ModelVersion) -> None:
     session.execute(sa.delete(ModelAlias).where(ModelAlias.model_id == model.id))
 
 
-def list_models(session: Session) -> list[tuple[ModelVersion, bool]]:
-    """All living model versions, newest first, each with whether it is the default."""
+def list_models(session: Session, archived: bool = False) -> list[tuple[ModelVersion, list[str]]]:
+    """The model versions that may be used, with ``archived`` all, newest first, each with its aliases."""
     query = sa.select(ModelVersion).where(ModelVersion.deleted_at.is_(None)).order_by(ModelVersion.id.desc())
-    return [(model, is_default(session, model)) for model in session.scalars(query)]
+    if not archived:
+        query = query.where(ModelVersion.archived_at.is_(None))
+    return [(model, aliases_of(session, model)) for model in session.scalars(query)]

@@ -78,9 +78,13 @@ ProtocolName = Literal["grey-ink", "binary-ink"]
 CalibrationMethod = Literal["logistic", "isotonic"]
 
 
+ALIASES = DEFAULT, CANDIDATE = "default", "candidate"  # names of roles, and the model versions that play them
+_A_MODEL = "name, name@version, digest or alias (default, candidate); empty: the default"
+
+
 def _not_an_alias(name: str) -> str:
-    if name == "default":
-        raise ValueError("'default' is the name of a role; choose another")
+    if name in ALIASES:
+        raise ValueError(f"'{name}' is the name of a role; choose another")
     return name
 
 
@@ -143,7 +147,7 @@ class VerifySpec(Spec):
     """Compare questioned images with their reference sets."""
 
     kind: Literal["verify"] = "verify"
-    model: ModelReference | None = Field(default=None, description="name, name@version or digest; empty: the default")
+    model: ModelReference | None = Field(default=None, description=_A_MODEL)
 
 
 class TrainSpec(Spec):
@@ -287,7 +291,7 @@ class IdentifySpec(Spec):
     """Find for each test image the category whose images are most alike, or none."""
 
     kind: Literal["identify"] = "identify"
-    model: ModelReference | None = Field(default=None, description="name, name@version or digest; empty: the default")
+    model: ModelReference | None = Field(default=None, description=_A_MODEL)
     threshold: float | None = Field(
         default=None,
         ge=0,
@@ -300,7 +304,7 @@ class EvaluateSpec(Spec):
     """Measure a model on labelled writers that it never saw."""
 
     kind: Literal["evaluate"] = "evaluate"
-    model: ModelReference | None = Field(default=None, description="name, name@version or digest; empty: the default")
+    model: ModelReference | None = Field(default=None, description=_A_MODEL)
     protocol: ProtocolName = Field(default="grey-ink", description="binary-ink: pen and scanner are taken away as well")
     references: int = Field(default=8, ge=2, le=20, description="references of a writer in the reference-set figures")
     writers: str = Field(

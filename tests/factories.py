@@ -21,6 +21,7 @@ from shared.calibration import Bands, Calibration, Figures, Pool, Population, Se
 from shared.db import Database, utcnow
 from shared.errors import Unavailable
 from shared.jobs.chunks import Claim, Scored
+from shared.model_files import ModelMeta
 from shared.registry import add_model
 from shared.search_space import trial_command, trial_fields
 from shared.specs import NETWORKS, Preprocessing, PresetName, TuneSpec
@@ -39,7 +40,7 @@ from shared.tables import (
     Upload,
 )
 from shared.tables.base import public_id
-from worker.ml.checkpoint import ModelMeta, digest, save_model
+from worker.ml.checkpoint import digest, save_model
 from worker.ml.networks import build
 from worker.ml.synthesis import generate_writer
 

@@ -87,7 +87,7 @@ class Client:
             if error.code != "file_unknown":
                 raise
             stream.seek(0)
-            headers = {"Content-Digest": f"sha-256=:{base64.b64encode(digest.digest()).decode()}:"}
+            headers = content_digest(digest.digest())
             options = {"params": {"filename": filename}, "headers": headers, "timeout": SUBMIT_TIMEOUT}
             self._call("PUT", "/files", content=stream, **options)
         return name
@@ -119,14 +119,52 @@ class Client:
         """Queue a failed or cancelled job again, with only what is missing."""
         return self._call("POST", f"/jobs/{job_id}/retry", headers=once())
 
-    def models(self) -> list[Document]:
-        found: list[Document] = self._call("GET", "/models")["models"]
+    def models(self, archived: bool = False) -> list[Document]:
+        """The models that jobs may use; with ``archived`` all of them."""
+        query = {"archived": "true"} if archived else {}
+        found: list[Document] = self._call("GET", "/models", params=query)["models"]
         return found
+
+    def model(self, name: str) -> Document:
+        """One model version, by name, name@version, digest or alias."""
+        return self._call("GET", _model(name))
+
+    def model_file(self, name: str, target: IO[bytes]) -> None:
+        """Write the file of a model into ``target``, as it arrives."""
+        self._stream(f"{_model(name)}/file", {}, target)
+
+    def upload_model(self, stream: IO[bytes], name: str | None = None) -> Document:
+        """Register the model file in ``stream``; without ``name`` it keeps the one it was trained under."""
+        digest = hashlib.file_digest(stream, "sha256")  # type: ignore[arg-type]  # typed IO[bytes]
+        stream.seek(0)
+        query = {"name": name} if name else {}
+        headers = content_digest(digest.digest())
+        return self._call("POST", "/models", content=stream, params=query, headers=headers, timeout=SUBMIT_TIMEOUT)
+
+    def promote(self, name: str, note: str = "") -> Document:
+        """Have verifications that name no model use this one, and keep why."""
+        return self._call("POST", f"{_model(name)}/default", params={"note": note} if note else {})
+
+    def make_candidate(self, name: str) -> Document:
+        """Have jobs mean this one by ``candidate``."""
+        return self._call("POST", f"{_model(name)}/candidate")
+
+    def drop_candidate(self, name: str) -> Document:
+        """Have ``candidate`` mean this one no longer."""
+        return self._call("DELETE", f"{_model(name)}/candidate")
+
+    def archive(self, name: str) -> Document:
+        """Keep a model for reading: no new job may use it."""
+        return self._call("POST", f"{_model(name)}/archive")
+
+    def unarchive(self, name: str) -> Document:
+        """Let new jobs use it again."""
+        return self._call("POST", f"{_model(name)}/unarchive")
 
     def card(self, name: str) -> str:
         """The card of a model, in Markdown."""
         with self._told():
-            response = self._request("GET", f"/models/{quote(name, safe='')}/card", {})
+            response = self._request("GET", f"{_model(name)}/card", {})
         if response.is_error:
             raise problem_of(response)
         return response.text
@@ -238,6 +276,15 @@ def submission(kind: str, fields: dict[str, str], files: Files, key: str | None)
         "headers": once(key),
         "timeout": SUBMIT_TIMEOUT,
     }
+
+
+def content_digest(sha256: bytes) -> dict[str, str]:
+    """The header that says what a body must be (RFC 9530)."""
+    return {"Content-Digest": f"sha-256=:{base64.b64encode(sha256).decode()}:"}
+
+
+def _model(name: str) -> str:
+    return f"/models/{quote(name, safe='')}"
 
 
 def once(key: str | None = None) -> dict[str, str]:

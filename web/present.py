@@ -12,6 +12,7 @@ from flask import url_for
 
 from shared.calibration import calibration_of
 from shared.jobs.queries import Answer
+from shared.specs import DEFAULT
 from shared.tables import Epoch, Job, JobState, ModelVersion, Region, Review
 
 CSV_COLUMNS = (
@@ -245,8 +246,8 @@ def epoch_json(epoch: Epoch) -> dict[str, Any]:
     return {name: getattr(epoch, name) for name in names}
 
 
-def model_json(model: ModelVersion, is_default: bool) -> dict[str, Any]:
-    """A model version."""
+def model_json(model: ModelVersion, aliases: list[str]) -> dict[str, Any]:
+    """A model version, and the names of roles that mean it at present."""
     return {
         "name": model.name,
         "version": model.version,
@@ -254,12 +255,15 @@ def model_json(model: ModelVersion, is_default: bool) -> dict[str, Any]:
         "digest": model.digest,
         "network": model.network,
         "threshold": model.threshold,
-        "default": is_default,
+        "default": DEFAULT in aliases,
+        "aliases": aliases,
+        "archived_at": _instant(model.archived_at),
         "created_at": _instant(model.created_at),
         "summary": model.summary,
         "links": {
             "self": url_for("api.get_model", name=model.label),
             "page": url_for("pages.model", name=model.label),
             "card": url_for("api.get_card", name=model.label),
+            "file": url_for("api.get_model_file", name=model.label),
         },
     }

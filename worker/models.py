@@ -11,10 +11,11 @@ from torch import nn
 
 from shared.config import Settings
 from shared.errors import NotFound
+from shared.model_files import ModelMeta
 from shared.storage import BlobStore
 from shared.tables import ModelVersion
 from worker.context import Context
-from worker.ml.checkpoint import ModelMeta, digest, load_model
+from worker.ml.checkpoint import digest, load_model
 from worker.ml.compare import comparer
 from worker.ml.embedder import Embedder
 

@@ -16,6 +16,7 @@ from torch import nn
 from shared.calibration import Calibration
 from shared.errors import NotFound
 from shared.jobs.lifecycle import succeed_job, tell
+from shared.model_files import ModelMeta
 from shared.registry import add_model
 from shared.specs import NETWORKS, TrainSpec
 from shared.tables import Epoch, ModelVersion
@@ -24,7 +25,7 @@ from worker.calibrating import calibrate_training
 from worker.context import Context
 from worker.dataset import Dataset
 from worker.digests import keep, pack, summary_of
-from worker.ml.checkpoint import ModelMeta, digest, save_model
+from worker.ml.checkpoint import digest, save_model
 from worker.ml.compare import comparer
 from worker.ml.embedder import Embedder
 from worker.ml.fit import fit

@@ -19,10 +19,11 @@ from benchmarks.accuracy.folds import Parts
 from benchmarks.accuracy.recipe import REFERENCES
 from benchmarks.accuracy.sets import PreparedSet
 from shared.calibration import SIZES, Calibration
+from shared.model_files import ModelMeta
 from shared.specs import ProtocolName, TrainSpec
 from worker.comparing import represent, score_pairs, score_reference_sets
 from worker.ml.calibrate import calibrate_model
-from worker.ml.checkpoint import ModelMeta, digest, save_model
+from worker.ml.checkpoint import digest, save_model
 from worker.ml.compare import Comparer, Representations, comparer
 from worker.ml.embedder import Embedder
 from worker.ml.evaluation import Bands, Figures, Scores

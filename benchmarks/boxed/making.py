@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.calibration import Calibration
+from shared.model_files import ModelMeta
 from shared.specs import NETWORKS, Preprocessing, TrainSpec
 from worker.digests import summary_of
 from worker.ml.calibrate import calibrate_model
-from worker.ml.checkpoint import ModelMeta, Tensors, save_model
+from worker.ml.checkpoint import Tensors, save_model
 from worker.ml.closedform import fit_statistics
 from worker.ml.compare import Representations, comparer
 from worker.ml.images import pixel_digest, prepare

@@ -1,28 +1,26 @@
 """The model in the box: a model version that comes with the package, so that a fresh installation can verify.
 
 It was trained on generated signatures only, by ``python -m benchmarks.boxed build``. Nothing here needs torch: what the
-registry has to know stands in the header of the file (safetensors: its length in 8 bytes, then JSON).
+registry has to know stands in the header of the file.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
+import io
 from pathlib import Path
-from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from shared.db import Database
+from shared.model_files import check_model_file
 from shared.registry import add_model
 from shared.storage import BlobStore
 from shared.tables import ModelVersion
 
 NAME = "boxed"
 FILE = Path(__file__).with_name("signature.safetensors")
-
-_LENGTH_BYTES = 8
 
 
 def register_boxed(database: Database, store: BlobStore, path: Path = FILE) -> ModelVersion | None:
@@ -37,14 +35,14 @@ def register_boxed(database: Database, store: BlobStore, path: Path = FILE) -> M
         if session.scalar(known) is not None:
             return None
     blob = store.put(f"models/{digest.removeprefix('sha256:')}.safetensors", [content])
-    meta = _meta_of(content)
+    meta = check_model_file(io.BytesIO(content), len(content))
     model = ModelVersion(
         name=NAME,
         digest=digest,
         blob=blob.key,
-        network=meta["network"],
-        threshold=meta["threshold"],
-        summary=meta["training"] | {"calibration": meta["calibration"]},
+        network=meta.network,
+        threshold=meta.threshold,
+        summary=meta.summary,
     )
     try:
         with database.write() as session:
@@ -59,11 +57,3 @@ def register_boxed(database: Database, store: BlobStore, path: Path = FILE) -> M
             return None
     except IntegrityError:
         return None  # another host was quicker
-
-
-def _meta_of(content: bytes) -> dict[str, Any]:
-    """What ``worker.ml.checkpoint.ModelMeta`` wrote beside the weights."""
-    length = int.from_bytes(content[:_LENGTH_BYTES], "little")
-    header = json.loads(content[_LENGTH_BYTES : _LENGTH_BYTES + length])
-    meta: dict[str, Any] = json.loads(header["__metadata__"]["countersign"])
-    return meta

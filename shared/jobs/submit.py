@@ -18,7 +18,7 @@ from shared.jobs.idempotency import bind_job
 from shared.jobs.uploads import add_upload, storable
 from shared.manifest import ImageRef, check_manifest
 from shared.queue import SOLO_TASKS, Doorbell, QueueNames, TaskNames
-from shared.registry import default_model, find_model
+from shared.registry import default_model, usable_model
 from shared.specs import NETWORKS, EvaluateSpec, IdentifySpec, TrainSpec, TuneSpec, VerifySpec
 from shared.storage import BlobStore, Stored
 from shared.tables import Chunk, Comparison, Job, ReferenceSet, Region, Upload
@@ -71,7 +71,7 @@ class Submissions:
 
         Raises:
             InvalidInput: the archive or its manifest cannot be used; see :class:`Archive` and ``check_manifest``.
-            NotFound: code ``model_unknown``.
+            NotFound: code ``model_unknown``. Conflict: code ``model_archived``.
         """
         with self._store.open(sent.stored.key) as file:
             check_manifest(Archive(file, archive_limits(self._settings)))
@@ -95,7 +95,7 @@ class Submissions:
 
         Raises:
             InvalidInput: code ``reference_missing`` or ``reference_too_many``.
-            NotFound: code ``model_unknown``.
+            NotFound: code ``model_unknown``. Conflict: code ``model_archived``.
         """
         if not references:
             raise InvalidInput("reference_missing", "Send at least one reference image beside the questioned one.")
@@ -133,14 +133,14 @@ class Submissions:
         Raises:
             InvalidInput: the upload is not a usable archive, code ``model_none``, of an identification
                 ``no_categories`` or ``no_test_images``, of a training ``model_other_network`` or ``field_invalid``.
-            NotFound: code ``model_unknown``.
+            NotFound: code ``model_unknown``. Conflict: code ``model_archived``.
         """
         with self._store.open(sent.stored.key) as file:
             archive = Archive(file, archive_limits(self._settings))
             steps = _steps(spec, archive)
         with self._database.write() as session:
             if isinstance(spec, TrainSpec) and spec.from_model:
-                spec = _begun_with(find_model(session, spec.from_model), spec)
+                spec = _begun_with(usable_model(session, spec.from_model), spec)
             job = self._add_job(session, spec, person_id, label or sent.filename, marks)
             job.upload_id = _add_upload(session, sent).id
             if isinstance(spec, IdentifySpec | EvaluateSpec):
@@ -179,7 +179,7 @@ def _steps(spec: SoloSpec, archive: Archive) -> int:
 
 
 def _model_for(session: Session, spec: VerifySpec | IdentifySpec | EvaluateSpec) -> ModelVersion:
-    return find_model(session, spec.model) if spec.model else default_model(session)
+    return usable_model(session, spec.model) if spec.model else default_model(session)
 
 
 def _begun_with(model: ModelVersion, spec: TrainSpec) -> TrainSpec:

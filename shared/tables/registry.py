@@ -26,6 +26,7 @@ class ModelVersion(Base):
     summary: Mapped[dict[str, Any]]  # recipe, data, figures
     job_id: Mapped[int | None]  # the training job; no foreign key, jobs already point here
     created_at: Mapped[datetime]
+    archived_at: Mapped[datetime | None]  # since when it is kept for reading alone
     deleted_at: Mapped[datetime | None]
 
     __table_args__ = (sa.UniqueConstraint("name", "version"),)

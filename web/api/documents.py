@@ -242,12 +242,14 @@ class Model(Document):
     network: str
     threshold: float
     default: bool
+    aliases: list[str] = Field(description="names of roles that mean it at present: default, candidate")
+    archived_at: datetime | None = Field(description="since when no new job may use it")
     created_at: datetime
     summary: dict[str, Any] = Field(description="recipe, data and figures")
     links: Links
 
 
 class ModelList(Document):
-    """All model versions, newest first."""
+    """Model versions, newest first."""
 
     models: list[Model]

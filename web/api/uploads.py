@@ -53,14 +53,14 @@ def put_file(query: FileQuery) -> Response:
 
     A file that is known already is not stored again: ask ``GET /files/{digest}`` to spare the sending as well.
     """
-    wanted = _wanted_digest()
+    wanted = wanted_digest()
     with services().database.read() as session:
         known = session.scalars(with_digest(wanted)).first()
     if known is not None:
-        for _ in _body():  # an answer before the end of a body looks like a broken connection to many clients
+        for _ in body_pieces():  # an answer before the end of a body looks like a broken connection to many clients
             pass
         return _answer(known)
-    stored = services().store.put(f"uploads/{secrets.token_hex(16)}", _body())
+    stored = services().store.put(f"uploads/{secrets.token_hex(16)}", body_pieces())
     if stored.digest != wanted:
         services().store.delete(stored.key)
         raise InvalidInput(
@@ -91,7 +91,7 @@ def _file_json(upload: Upload) -> dict[str, object]:
     return {"digest": upload.digest, "size": upload.size, "filename": upload.filename, "links": links}
 
 
-def _wanted_digest() -> str:
+def wanted_digest() -> str:
     """The SHA-256 that the request announces (RFC 9530), as our digests are written.
 
     Raises:
@@ -111,6 +111,7 @@ def _wanted_digest() -> str:
     return f"sha256:{digest.hex()}"
 
 
-def _body() -> Iterator[bytes]:
+def body_pieces() -> Iterator[bytes]:
+    """The body of the request as it arrives."""
     while piece := request.stream.read(PIECE):
         yield piece

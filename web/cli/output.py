@@ -108,6 +108,19 @@ def _calibrated(calibration: Document | None) -> str:
     return f"on {writers} {'generated ' if calibration['generated'] else ''}writers"
 
 
+def _roles(model: Document) -> list[str]:
+    return [*model["aliases"], *(["archived"] if model["archived_at"] else [])]
+
+
+def show_model(model: Document, as_json: bool) -> None:
+    """One model on a line: its label, roles, network and digest."""
+    if as_json:
+        print_json(model)
+        return
+    roles = f" ({', '.join(_roles(model))})" if _roles(model) else ""
+    click.echo(f"{model['label']}{roles}  {model['network']}  {model['digest']}")
+
+
 def show_models(models: list[Document], as_json: bool) -> None:
     """The models, newest first."""
     if as_json:
@@ -116,7 +129,7 @@ def show_models(models: list[Document], as_json: bool) -> None:
     if not models:
         click.echo("No models yet. Train one: countersign submit train PATH")
         return
-    table = Table("model", "network", "validation EER", "threshold", "calibrated", "default", "made")
+    table = Table("model", "network", "validation EER", "threshold", "calibrated", "role", "made")
     for model in models:
         eer = model["summary"].get("validation", {}).get("eer")
         table.add_row(
@@ -125,7 +138,7 @@ def show_models(models: list[Document], as_json: bool) -> None:
             f"{eer:.1%}" if eer is not None else "",
             f"{model['threshold']:.4g}",
             _calibrated(model["summary"].get("calibration")),
-            "yes" if model["default"] else "",
+            ", ".join(_roles(model)),
             model["created_at"][:16],
         )
     Console().print(table)

@@ -25,7 +25,7 @@ def submit() -> None:
 
 @submit.command("verify")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(exists=True, path_type=Path))
-@click.option("--model", help="name, name@version or digest [the default model]")
+@click.option("--model", help="name, name@version, digest or alias [the default model]")
 @marks_options
 @click.option(
     "--out", type=click.Path(dir_okay=False, path_type=Path), help="Write the results as CSV; implies --wait."

@@ -16,6 +16,7 @@ from web.pages import (
     evaluate,
     identify,
     jobs,
+    model_acts,
     models,
     scores,
     submit,
@@ -29,7 +30,21 @@ OPEN = {"pages.login"}
 WITH_OLD_PASSWORD = {"pages.account", "pages.change_password", "pages.logout", "pages.login"}
 
 blueprint = Blueprint("pages", __name__)
-for part in (account, jobs, comparisons, evaluate, identify, submit, tune, models, candidates, scores, views, words):
+for part in (
+    account,
+    jobs,
+    comparisons,
+    evaluate,
+    identify,
+    submit,
+    tune,
+    models,
+    model_acts,
+    candidates,
+    scores,
+    views,
+    words,
+):
     part.register(blueprint)
 
 

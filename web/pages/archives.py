@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from shared import registry
 from shared.errors import CountersignError
+from shared.specs import DEFAULT
 from web import auth
 from web.pages.forms import FormFault, form_faults
 from web.services import services
@@ -38,5 +39,5 @@ def models_to_choose() -> dict[str, Any]:
     """All models, and the one that is chosen: the request's, or else the default."""
     with services().database.read() as session:
         models = registry.list_models(session)
-    default = next((model.label for model, is_default in models if is_default), "")
+    default = next((model.label for model, aliases in models if DEFAULT in aliases), "")
     return {"models": models, "chosen": request.values.get("model") or default}

@@ -1,4 +1,4 @@
-"""Two model versions side by side, and the promotion of one with a note of why."""
+"""Two model versions side by side."""
 
 from __future__ import annotations
 
@@ -6,22 +6,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import sqlalchemy as sa
-from flask import Blueprint, Response, flash, redirect, render_template, request, stream_with_context, url_for
-from flask.typing import ResponseReturnValue
+from flask import Blueprint, render_template, request
 from sqlalchemy.orm import Session, joinedload
 
 from shared import registry
 from shared.calibration import calibration_of
 from shared.errors import InvalidInput
-from shared.storage import pieces_of
-from shared.tables import AuditEvent, Job, JobState, ModelVersion, Person
-from web import auth
-from web.api.models import PROMOTED, promote
+from shared.tables import Job, JobState, ModelVersion
 from web.pages.words import fixed, number, percent, signed
 from web.services import services
-
-MOST_NOTE = 500  # characters
-HISTORY = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +25,9 @@ class Measured:
     jobs: tuple[Job, Job]
 
 
-@dataclass(frozen=True, slots=True)
-class Promotion:
-    """Who made which model the default, when and why."""
-
-    event: AuditEvent
-    person: str | None
-
-
 def register(blueprint: Blueprint) -> None:
     """Add the routes."""
     blueprint.add_url_rule("/models/compare", view_func=compare_models)
-    blueprint.add_url_rule("/models/<name>/default", view_func=make_default, methods=["POST"])
-    blueprint.add_url_rule("/models/<name>/file", view_func=model_file)
 
 
 def compare_models() -> str:
@@ -60,10 +43,10 @@ def compare_models() -> str:
             raise InvalidInput("parameter_invalid", "Choose two different models on the page of models.")
         pair = (found[0], found[1])
         measured = list(_measured(session, pair))
-        default = next((model.id for model in pair if registry.is_default(session, model)), None)
+        aliases = [registry.aliases_of(session, model) for model in pair]
     rows = zip(*(figures_of(model) for model in pair), strict=True)
     lines = [(one[0], one[1], other[1]) for one, other in rows]
-    return render_template("models_compare.html", pair=pair, default=default, rows=lines, measured=measured)
+    return render_template("models_compare.html", pair=pair, aliases=aliases, rows=lines, measured=measured)
 
 
 def figures_of(model: ModelVersion) -> list[tuple[str, str]]:
@@ -99,34 +82,3 @@ def _measured(session: Session, pair: tuple[ModelVersion, ModelVersion]) -> Iter
         first, second = (jobs.get(model_id) for model_id in ids)
         if first and second and first.upload:
             yield Measured(first.upload.filename, (first, second))
-
-
-def make_default(name: str) -> ResponseReturnValue:
-    """Have verifications that name no model use this one, and keep why."""
-    note = request.form.get("note", "").strip()[:MOST_NOTE]
-    label = promote(name, auth.current_person().id, note)
-    flash(f"{label} now serves verifications that name no model.")
-    return redirect(url_for("pages.model", name=label), 303)
-
-
-def promotions(session: Session, model: ModelVersion) -> list[Promotion]:
-    """When ``model`` was made the default, newest first."""
-    query = (
-        sa.select(AuditEvent, Person.name)
-        .outerjoin(Person, Person.id == AuditEvent.person_id)
-        .where(AuditEvent.subject == model.label, AuditEvent.action == PROMOTED)
-        .order_by(AuditEvent.id.desc())
-        .limit(HISTORY)
-    )
-    return [Promotion(event, person) for event, person in session.execute(query)]
-
-
-def model_file(name: str) -> Response:
-    """The file of a model version, as a download; its digest is the model's."""
-    with services().database.read() as session:
-        model = registry.find_model(session, name)
-    stream = services().store.open(model.blob)
-    response = Response(stream_with_context(pieces_of(stream)), mimetype="application/octet-stream")
-    response.call_on_close(stream.close)
-    response.headers.set("Content-Disposition", "attachment", filename=f"{model.label}.safetensors")
-    return response

@@ -12,8 +12,9 @@ from shared.calibration import calibration_of
 from shared.jobs import queries
 from shared.tables import Job, ModelVersion
 from web import auth
-from web.api.models import get_card, retire
-from web.pages.candidates import MOST_NOTE, promotions
+from web.api.models import MOST_NOTE, get_card, retire
+from web.pages import paging
+from web.pages.model_acts import history_of
 from web.services import services
 
 PARTS = ("recipe", "data", "validation", "network", "preprocessing", "library")  # of a model's summary
@@ -29,33 +30,35 @@ def register(blueprint: Blueprint) -> None:
 
 
 def models() -> str:
-    """All model versions, newest first."""
+    """The model versions, newest first; those that were archived on a page of their own."""
+    archived = paging.chosen("archived", ("yes",)) is not None
     with services().database.read() as session:
-        found = registry.list_models(session)
-    return render_template("models.html", models=found)
+        every = registry.list_models(session, archived=True)
+    shown = [each for each in every if (each[0].archived_at is not None) == archived]
+    return render_template("models.html", models=shown, archived=archived, others=len(every) - len(shown))
 
 
 def model(name: str) -> str:
     """One model version: its figures, recipe, data and the curves of its training."""
     with services().database.read() as session:
         found = registry.find_model(session, name)
-        is_default = registry.is_default(session, found)
+        aliases = registry.aliases_of(session, found)
         job = session.get(Job, found.job_id) if found.job_id else None
         epochs = queries.list_epochs(session, job.id) if job else ()
         evaluations = queries.list_evaluations(session, found.id)
-        promoted = promotions(session, found)
+        acts = history_of(session, found)
     parts = {part: _part(found, part) for part in PARTS}
     return render_template(
         "model.html",
         model=found,
-        is_default=is_default,
+        aliases=aliases,
         job=job,
         epochs=epochs,
         ended=True,
         calibration=calibration_of(found.summary),
         calibration_note=(found.summary or {}).get("calibration_note"),
         evaluations=evaluations,
-        promoted=promoted,
+        acts=acts,
         most_note=MOST_NOTE,
         **parts,
     )
@@ -76,8 +79,8 @@ def ask_delete(name: str) -> str:
     """Ask whether the model version may go."""
     with services().database.read() as session:
         found = registry.find_model(session, name)
-        is_default = registry.is_default(session, found)
-    return render_template("model_delete.html", model=found, is_default=is_default)
+        aliases = registry.aliases_of(session, found)
+    return render_template("model_delete.html", model=found, aliases=aliases)
 
 
 def delete_model(name: str) -> ResponseReturnValue:

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from shared import registry
 from shared.calibration import calibration_of
 from shared.errors import CountersignError
-from shared.specs import NETWORKS, TrainSpec
+from shared.specs import DEFAULT, NETWORKS, TrainSpec
 from web import auth
 from web.pages.again import Earlier, earlier_of, submit_again
 from web.pages.archives import FIELDS, submit_archive
@@ -82,7 +82,7 @@ def _verify_form(errors: list[FormFault], earlier: Earlier | None = None) -> str
     with services().database.read() as session:
         models = registry.list_models(session)
     wanted = request.values.get("model", "") or (earlier.job.spec.get("model") or "" if earlier else "")
-    default = next((model for model, is_default in models if is_default), None)
+    default = next((model for model, aliases in models if DEFAULT in aliases), None)
     chosen = wanted or (default.label if default else "")
     calibration = calibration_of(next((model.summary for model, _ in models if model.label == chosen), None))
     return render_template(

@@ -9,44 +9,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as load_tensors
 from safetensors.torch import save as save_tensors
 from torch import nn
 
-from shared.calibration import Calibration
 from shared.errors import InvalidInput
-from shared.specs import NETWORKS, ComparerName, Preprocessing
+from shared.model_files import META_KEY, ModelMeta
+from shared.specs import NETWORKS, ComparerName
 from worker.ml.compare import comparer
 from worker.ml.networks import build
 from worker.ml.weighted_l1 import give_comparison
 
 Tensors = dict[str, torch.Tensor]
 
-# One key only: safetensors writes several in no fixed order, and equal models must have equal digests.
-_META_KEY = "countersign"
 _PARTS = ("weights", "averaged", "best", "optimiser")
-
-
-class ModelMeta(BaseModel):
-    """What a model file says beside its weights: enough to score a comparison from the file alone."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    network: str
-    preprocessing: Preprocessing
-    threshold: float = Field(ge=0, allow_inf_nan=False, description="accept if distance <= threshold")
-    comparer: ComparerName = Field(default="euclidean", description="how two representations are compared")
-    training: dict[str, Any] = Field(default_factory=dict, description="summary of the training, fit for JSON")
-    calibration: Calibration | None = Field(default=None, description="distances to likelihood ratios and verdicts")
-
-    @property
-    def summary(self) -> dict[str, Any]:
-        """What the registry keeps of a model: the training's summary, and the calibration where there is one."""
-        if self.calibration is None:
-            return self.training
-        return self.training | {"calibration": self.calibration.model_dump(mode="json")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +114,11 @@ def load_checkpoint(data: bytes) -> Checkpoint:
 def _pack(tensors: Tensors, text: str) -> bytes:
     # Memory layout is no part of the numbers: a network in channels_last must give the bytes of any other.
     rows = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-    return save_tensors(rows, metadata={_META_KEY: text})
+    # One key only: safetensors writes several in no fixed order, and equal models must have equal digests.
+    return save_tensors(rows, metadata={META_KEY: text})
 
 
 def _unpack(data: bytes) -> tuple[str, Tensors]:
     tensors = load_tensors(data)  # checks the header, so that its length may be trusted below
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
-    return header["__metadata__"][_META_KEY], tensors
+    return header["__metadata__"][META_KEY], tensors

@@ -1,4 +1,4 @@
-"""Likelihood ratios, identifications, trials, reviews, tags, idempotency keys"""
+"""Likelihood ratios, identifications, trials, reviews, tags, idempotency keys, archived models"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -80,12 +80,14 @@ def upgrade() -> None:
 
 
 def _add_marks() -> None:
-    """What a sender calls jobs and rows by."""
+    """What a sender calls jobs and rows by; and which models are kept for reading alone."""
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.add_column(sa.Column("tag", sa.String(length=80), nullable=True))
         batch_op.add_column(sa.Column("external_id", sa.String(length=255), nullable=True))
     with op.batch_alter_table("comparisons", schema=None) as batch_op:
         batch_op.add_column(sa.Column("tag", sa.String(length=80), nullable=True))
+    with op.batch_alter_table("model_versions", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("archived_at", sa.DateTime(timezone=True), nullable=True))
     op.create_index("ix_jobs_tag", "jobs", ["tag", "id"])
     op.create_index("ix_jobs_external_id", "jobs", ["external_id", "id"])
 
@@ -119,6 +121,8 @@ def downgrade() -> None:
     op.drop_index("ix_jobs_tag", "jobs")
     with op.batch_alter_table("comparisons", schema=None) as batch_op:
         batch_op.drop_column("tag")
+    with op.batch_alter_table("model_versions", schema=None) as batch_op:
+        batch_op.drop_column("archived_at")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.drop_column("tag")
         batch_op.drop_column("external_id")

@@ -4,7 +4,7 @@ import pytest
 
 from shared import registry
 from shared.db import Database
-from shared.errors import InvalidInput, NotFound
+from shared.errors import Conflict, InvalidInput, NotFound
 from shared.tables import ModelVersion
 from tests.factories import unbacked_model
 
@@ -43,7 +43,8 @@ def test_a_model_is_made_default(database: Database) -> None:
             registry.set_default(session, second)
     assert default(database) == "b@1"
     with database.read() as session:
-        assert [(m.label, d) for m, d in registry.list_models(session)] == [("b@1", True), ("a@1", False)]
+        found = [(model.label, aliases) for model, aliases in registry.list_models(session)]
+    assert found == [("b@1", ["default"]), ("a@1", [])]
 
 
 def test_names(database: Database) -> None:
@@ -108,3 +109,48 @@ def test_deleting_the_newest_leaves_the_one_before(database: Database) -> None:
         unbacked_model(database, "a")
     delete(database, "a")
     assert find(database, "a").label == "a@1"
+
+
+def test_the_candidate_is_found_by_that_name_until_it_is_promoted(database: Database) -> None:
+    unbacked_model(database, "a")
+    second = unbacked_model(database, "b")
+    with pytest.raises(NotFound):
+        find(database, "candidate")
+    with database.write() as session:
+        registry.set_candidate(session, second)
+    assert find(database, "candidate").label == "b@1"
+    with database.write() as session:
+        registry.set_default(session, second)
+        assert registry.aliases_of(session, second) == ["default"]
+
+
+def test_an_archived_model_is_read_but_not_used(database: Database) -> None:
+    for _ in range(2):
+        unbacked_model(database, "a")
+    with database.write() as session:
+        newest = registry.find_model(session, "a")
+        registry.set_candidate(session, newest)
+        registry.archive_model(session, newest)
+        assert registry.aliases_of(session, newest) == []
+        assert registry.find_model(session, "a").label == "a@1"
+        assert registry.find_model(session, "a@2").label == "a@2"
+        for refused in (
+            lambda: registry.usable_model(session, "a@2"),
+            lambda: registry.set_default(session, newest),
+            lambda: registry.set_candidate(session, newest),
+        ):
+            with pytest.raises(Conflict) as caught:
+                refused()
+            assert caught.value.code == "model_archived"
+        assert [model.label for model, _ in registry.list_models(session)] == ["a@1"]
+        assert [model.label for model, _ in registry.list_models(session, archived=True)] == ["a@2", "a@1"]
+        registry.unarchive_model(session, newest)
+        assert registry.usable_model(session, "a").label == "a@2"
+
+
+def test_the_default_is_never_archived(database: Database) -> None:
+    unbacked_model(database, "a")
+    with database.write() as session, pytest.raises(Conflict) as caught:
+        registry.archive_model(session, registry.find_model(session, "a"))
+    assert caught.value.code == "model_is_default"
+    assert find(database, "a").archived_at is None

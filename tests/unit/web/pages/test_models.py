@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import io
+
 from shared import registry
+from shared.boxed import FILE
 from shared.db import Database
 from shared.storage import FolderStore
 from tests.factories import calibration, unbacked_model
@@ -82,3 +85,55 @@ def test_the_file_of_a_model_is_downloaded_as_it_is(
     answer = browser.get("/models/paper/file")
     assert answer.data == b"weights"
     assert answer.headers["Content-Disposition"] == 'attachment; filename="paper@1.safetensors"'
+
+
+def test_a_model_is_archived_and_taken_out_again(browser: Browser, sqlite_database: Database) -> None:
+    unbacked_model(sqlite_database, "first")
+    unbacked_model(sqlite_database, "second")
+    page = "/models/second@1"
+    assert browser.post(f"{page}/archive", page=page).location == page
+    text = browser.text(page)
+    assert "It is archived since" in text
+    assert "Archived <time" in text
+    assert 'id="make-default"' not in text
+    assert "Verify with it" not in text
+    assert "second@1" not in browser.text("/models")
+    assert "1 archived model" in browser.text("/models")
+    assert 'value="second@1"' not in browser.text("/verify")
+    assert "second@1" in browser.text("/models?archived=yes")
+    assert browser.post(f"{page}/unarchive", page=page).status_code == 303
+    assert 'value="second@1"' in browser.text("/evaluate")
+    assert browser.post("/models/first/archive").status_code == 409
+
+
+def test_a_candidate_is_chosen_and_dropped(browser: Browser, sqlite_database: Database) -> None:
+    unbacked_model(sqlite_database, "first")
+    unbacked_model(sqlite_database, "second")
+    page = "/models/second@1"
+    browser.post(f"{page}/candidate", page=page)
+    assert "second@1 (candidate)" in browser.text("/identify")
+    assert 'id="drop-candidate"' in browser.text(page)
+    browser.post(f"{page}/no-candidate", page=page)
+    assert 'id="make-candidate"' in browser.text(page)
+
+
+def test_a_model_file_is_brought_in_by_form(browser: Browser) -> None:
+    whole = FILE.read_bytes()
+
+    def send(content: bytes, **fields: str) -> tuple[int, str]:
+        answer = browser.post("/models/upload", file=(io.BytesIO(content), "x.safetensors"), **fields)
+        return answer.status_code, answer.location or answer.text
+
+    assert 'id="digest"' in browser.text("/models/upload")
+    status, text = send(b"PK", name="Not so", digest="abc")
+    assert status == 422
+    assert 'id="name-error"' in text
+    assert 'id="digest-error"' in text
+    status, text = send(whole, digest="ab" * 32)
+    assert (status, 'id="digest-error"' in text) == (422, True)
+    assert 'id="file-error"' in send(b"PK")[1]
+    assert 'id="file-error"' in browser.post("/models/upload", page="/models/upload").text
+    assert send(whole, name="brought") == (303, "/models/brought@1")
+    text = browser.text("/models/brought@1")
+    assert "Uploaded <time" in text
+    assert "by admin" in text

@@ -8,10 +8,10 @@ import torch
 from torch import nn
 
 from shared.errors import InvalidInput
+from shared.model_files import ModelMeta
 from shared.specs import Preprocessing, canvas_of
 from worker.ml.checkpoint import (
     Checkpoint,
-    ModelMeta,
     digest,
     load_checkpoint,
     load_model,

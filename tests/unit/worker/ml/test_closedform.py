@@ -5,8 +5,9 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from shared.model_files import ModelMeta
 from shared.specs import TrainSpec, canvas_of
-from worker.ml.checkpoint import ModelMeta, digest, load_model, save_model
+from worker.ml.checkpoint import digest, load_model, save_model
 from worker.ml.closedform import RIDGES, fit_ink, fit_statistics, ridge_logistic
 from worker.ml.compare import comparer
 from worker.ml.embedder import Embedder

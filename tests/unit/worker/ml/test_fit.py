@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.errors import InvalidInput, TrainingFailed
+from shared.model_files import ModelMeta
 from shared.specs import LossName, OptimiserName, Preprocessing, SimilarityName, TrainSpec
-from worker.ml.checkpoint import ModelMeta, digest, save_model
+from worker.ml.checkpoint import digest, save_model
 from worker.ml.compare import Comparer, comparer
 from worker.ml.embedder import Embedder
 from worker.ml.fit import fit

@@ -5,8 +5,9 @@ import pytest
 import torch
 from torch import nn
 
+from shared.model_files import ModelMeta
 from shared.specs import Preprocessing
-from worker.ml.checkpoint import ModelMeta, load_model, save_model
+from worker.ml.checkpoint import load_model, save_model
 from worker.ml.compare import comparer
 from worker.ml.networks import build
 from worker.ml.weighted_l1 import WeightedL1, begin_with, comparison_of, give_comparison
