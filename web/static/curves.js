@@ -36,8 +36,8 @@ export function figures(value) {
 function draw(root) {
   const loss = root.querySelector("#loss");
   const eer = root.querySelector("#eer");
-  loss.replaceChildren();
-  eer.replaceChildren();
+  const rate = root.querySelector("#rate");
+  for (const place of [loss, eer, rate]) place.replaceChildren();
   const told = (_, value) => figures(value);
   const points = { show: true, size: 5 };
   return {
@@ -50,6 +50,7 @@ function draw(root) {
       figures,
     ),
     eer: plot(eer, [{ label: "EER, %", stroke: colour("--accent"), width: 2, value: told, points }], figures),
+    rate: plot(rate, [{ label: "At the epoch's end", stroke: colour("--accent"), width: 2, value: told, points }], figures),
   };
 }
 
@@ -57,6 +58,7 @@ function fill(charts, epochs) {
   const x = epochs.map((row) => row.epoch);
   charts.loss.setData([x, epochs.map((row) => row.loss), epochs.map((row) => row.validation_loss)]);
   charts.eer.setData([x, epochs.map((row) => row.validation_eer * 100)]);
+  charts.rate.setData([x, epochs.map((row) => row.learning_rate)]);
 }
 
 // Fetches the list `name` from the address in the data of `root`, again and again until the job has ended.
