@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from shared.errors import InvalidInput
 from shared.jobs import queries
-from shared.jobs.submit import Sent
+from shared.jobs.submit import Marks, Sent
 from shared.specs import VerifySpec
 from shared.storage import Stored
 from shared.tables import Job, Upload
@@ -54,7 +54,7 @@ def _pair_of(session: Session, job: Job) -> list[Upload]:
 
 
 def submit_again(earlier: Earlier, person_id: int) -> Job:
-    """Queue the files of ``earlier`` with the settings of the request's form.
+    """Queue the files of ``earlier`` with the settings of the request's form, its tag and its sender's name for it.
 
     Raises:
         CountersignError: what is wrong with the form, or ``queue_unavailable``.
@@ -63,7 +63,8 @@ def submit_again(earlier: Earlier, person_id: int) -> Job:
     spec = spec_from_form(VerifySpec)
     label = request.form.get("label", "").strip() or earlier.job.label
     first, *rest = earlier.files
+    marks = Marks(earlier.job.tag, earlier.job.external_id)
     submissions = services().submissions
     if earlier.job.upload:
-        return submissions.verify_batch(first, spec, person_id, label)
-    return submissions.verify_pair(first, rest, spec, person_id, label)
+        return submissions.verify_batch(first, spec, person_id, label, marks)
+    return submissions.verify_pair(first, rest, spec, person_id, label, marks)

@@ -81,7 +81,9 @@ def _missing_files() -> list[FormFault]:
 def _verify_form(errors: list[FormFault], earlier: Earlier | None = None) -> str:
     with services().database.read() as session:
         models = registry.list_models(session)
-    wanted = request.values.get("model", "") or (earlier.job.spec.get("model") or "" if earlier else "")
+    usable = {model.label for model, _ in models}
+    before = earlier.job.model if earlier and earlier.job.spec.get("model") else None  # what a name meant then
+    wanted = request.values.get("model", "") or (before.label if before and before.label in usable else "")
     default = next((model for model, aliases in models if DEFAULT in aliases), None)
     chosen = wanted or (default.label if default else "")
     calibration = calibration_of(next((model.summary for model, _ in models if model.label == chosen), None))

@@ -239,3 +239,18 @@ def test_only_a_verification_is_submitted_again(browser: Browser, sqlite_databas
     job = add_job(sqlite_database, kind="train")
     assert browser.get(f"/verify?again={job.public_id}").status_code == 422
     assert browser.get("/verify?again=job_gone").status_code == 404
+
+
+def test_the_marks_go_with_a_verification_that_is_submitted_again(browser: Browser, sqlite_database: Database) -> None:
+    unbacked_model(sqlite_database, "older")
+    unbacked_model(sqlite_database, "newer")
+    fields = {"tag": "night", "external_id": "run-17", "model": "newer"}
+    browser.post("/verify", questioned=upload(png(1), "q.png"), reference=upload(png(2), "r.png"), **fields)
+    (first,) = jobs_in(sqlite_database)
+    address = f"/verify?again={first.public_id}"
+    text = browser.text(address)
+    assert "tag <b>night</b> and id <b>run-17</b>" in text
+    assert 'value="newer@1" selected' in text
+    browser.post("/verify", page=address, again=first.public_id, model="older@1")
+    _, second = jobs_in(sqlite_database)
+    assert (second.tag, second.external_id, second.model_id) == ("night", "run-17", 1)
