@@ -146,7 +146,7 @@ def _known(session: Session, digests: set[str]) -> dict[str, Found]:
     }
     for part in parts(sorted(digests)):
         regions = sa.select(Region.digest, sa.func.min(Region.id)).where(Region.digest.in_(part))
-        found |= {row[0]: KnownRegion(row[1]) for row in session.execute(regions.group_by(Region.digest))}
+        found |= {str(row[0]): KnownRegion(row[1]) for row in session.execute(regions.group_by(Region.digest))}
         files = sa.select(Upload.digest, Upload.id, Upload.filename).where(Upload.digest.in_(part)).order_by(Upload.id)
         found |= {row[0]: SentFile(row[1], row[2]) for row in session.execute(files)}
     return found
