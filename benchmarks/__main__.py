@@ -1,10 +1,12 @@
-"""``make bench``: run all benchmarks, print one table, write JSON to ``benchmarks/out``."""
+"""``make bench``: measure the rows of the table of speed, print it, write it to ``benchmarks/out`` with a chart."""
 
 from __future__ import annotations
 
 import json
+import os
 import platform
-from dataclasses import asdict
+import tempfile
+import time
 from pathlib import Path
 
 import click
@@ -12,45 +14,88 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.end_to_end import Row, measure
+from benchmarks.speed import SUBJECTS
+from benchmarks.speed.chart import chart
+from benchmarks.speed.row import Outcome, Plan, Row, Sample, Subject
 
 OUT = Path("benchmarks/out")
+NAMES = [row.name for subject in SUBJECTS for row in subject.rows]
 
 
 @click.command()
-@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Alternations of each pair.")
-@click.option(
-    "--comparisons", default=600, show_default=True, type=click.IntRange(10), help="Of the service, each round."
-)
-@click.option(
-    "--loop", default=100, show_default=True, type=click.IntRange(5), help="Of the article's loop, each round."
-)
-def main(rounds: int, comparisons: int, loop: int) -> None:
-    """Time the service against the article's loop, on generated signatures."""
-    rows = measure(rounds, comparisons, loop)
-    table = Table(title="Comparisons per second, end to end: submit to last result readable", title_justify="left")
-    for column in ("workload", "service", "article's loop, seed", "ratio, median", "spread"):
-        table.add_column(column, justify="left" if column == "workload" else "right")
-    for row in rows:
+@click.option("--only", multiple=True, metavar="ROW", help="Only this row; may be repeated. A beginning will do.")
+@click.option("--quick", is_flag=True, help="Small inputs and one turn: to look for what is slow, not to report.")
+@click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Turns of each row.")
+@click.option("--list", "listed", is_flag=True, help="Name the rows and stop.")
+def main(only: tuple[str, ...], quick: bool, rounds: int, listed: bool) -> None:
+    """Measure speed: each row two things in turns, as a ratio with its spread."""
+    if listed:
+        click.echo("\n".join(NAMES))
+        return
+    chosen = [subject for subject in SUBJECTS if _wanted(subject, only)]
+    if not chosen:
+        raise click.BadParameter(f"no such row; there are {', '.join(NAMES)}", param_hint="--only")
+    outcomes = [outcome for subject in chosen for outcome in _run(subject, quick, 1 if quick else rounds)]
+    Console(width=160).print(_table(outcomes))
+    _write(outcomes, quick)
+
+
+def _wanted(subject: Subject, only: tuple[str, ...]) -> bool:
+    return not only or any(row.name.startswith(name) for row in subject.rows for name in only)
+
+
+def _run(subject: Subject, quick: bool, rounds: int) -> list[Outcome]:
+    samples: list[Sample] = []
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        for sample in subject.measure(Plan(Path(folder), rounds, quick)):
+            click.echo(f"{sample.row}: {sample.ours:,.4g} beside {sample.other:,.4g}", err=True)
+            samples.append(sample)
+    click.echo(f"({time.monotonic() - started:.0f} s)", err=True)
+    seen = [Outcome(row, tuple(s for s in samples if s.row == row.name)) for row in subject.rows]
+    return [outcome for outcome in seen if outcome.samples]
+
+
+def _table(outcomes: list[Outcome]) -> Table:
+    table = Table(
+        title="Speed; ratios are medians over the turns, with the lowest and the highest", title_justify="left"
+    )
+    for column in ("row", "what", "ours", "beside", "", "ratio", "spread", "wanted", "held"):
+        right = column in ("ours", "beside", "ratio", "wanted")
+        table.add_column(column, justify="right" if right else "left")
+    for outcome in outcomes:
+        row, (ratio, lowest, highest) = outcome.row, outcome.ratios
         table.add_row(
-            row.workload,
-            f"{row.service:,.0f}",
-            f"{row.loop:,.1f}",
-            f"{row.ratio:.1f}x",
-            f"{row.lowest:.1f} to {row.highest:.1f}",
+            row.name,
+            row.what,
+            f"{outcome.ours:,.4g} {row.unit}",
+            f"{outcome.other:,.4g}",
+            row.beside,
+            f"{ratio:.3g}",
+            f"{lowest:.3g} to {highest:.3g}",
+            _wish(row),
+            "yes" if outcome.held else "no",
         )
-    Console().print(table)
-    _write(rows, rounds, comparisons, loop)
+    return table
 
 
-def _write(rows: list[Row], rounds: int, comparisons: int, loop: int) -> None:
+def _wish(row: Row) -> str:
+    side = "at most" if row.lower else "at least"
+    return f"{side} {row.wanted:g}x" if row.of == "ratio" else f"{side} {row.wanted:,g} {row.unit}"
+
+
+def _write(outcomes: list[Outcome], quick: bool) -> None:
     OUT.mkdir(parents=True, exist_ok=True)
-    document = {
-        "machine": {"processor": platform.processor(), "torch_threads": torch.get_num_threads()},
-        "input": {"rounds": rounds, "comparisons": comparisons, "loop_comparisons": loop},
-        "rows": [asdict(row) for row in rows],
+    machine = {
+        "processor": platform.processor() or platform.machine(),
+        "cores": os.cpu_count(),
+        "torch": torch.__version__,
+        "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
     }
-    (OUT / "end_to_end.json").write_text(json.dumps(document, indent=2) + "\n")
+    document = {"machine": machine, "quick": quick, "rows": [outcome.document() for outcome in outcomes]}
+    (OUT / "speed.json").write_text(json.dumps(document, indent=2) + "\n")
+    (OUT / "speed.svg").write_text(chart(outcomes))
+    click.echo(f"Written to {OUT / 'speed.json'} and {OUT / 'speed.svg'}.")
 
 
 if __name__ == "__main__":

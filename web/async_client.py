@@ -88,6 +88,10 @@ class AsyncClient:
         found: list[Document] = (await self._call("GET", "/models"))["models"]
         return found
 
+    async def result(self, job_id: str, ordinal: int) -> Document:
+        """One comparison with its answer; ``ordinal`` is its place in the batch, from 1."""
+        return await self._call("GET", f"/jobs/{job_id}/results/{ordinal}")
+
     async def results(self, job_id: str, verdict: str | None = None) -> AsyncIterator[Document]:
         """All results of a verification, or those of one verdict, fetched a page at a time."""
         query: dict[str, Any] = {"verdict": verdict} if verdict else {}

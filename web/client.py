@@ -191,6 +191,10 @@ class Client:
             time.sleep(pause)
             pause = min(pause * 1.3, longest)
 
+    def result(self, job_id: str, ordinal: int) -> Document:
+        """One comparison with its answer; ``ordinal`` is its place in the batch, from 1."""
+        return self._call("GET", f"/jobs/{job_id}/results/{ordinal}")
+
     def results(self, job_id: str, verdict: str | None = None) -> Iterator[Document]:
         """All results of a verification, or those of one verdict, fetched a page at a time."""
         return self._pages(f"/jobs/{job_id}/results", "results", {"verdict": verdict} if verdict else {})

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import islice
 from typing import Any, BinaryIO
 
@@ -12,7 +11,6 @@ from sqlalchemy.orm import Session
 
 from shared.archives import Archive
 from shared.db import insert_ignore
-from shared.errors import Fault, UnusableImage
 from shared.jobs.chunks import count_results
 from shared.jobs.lifecycle import (
     JobClaim,
@@ -25,15 +23,15 @@ from shared.jobs.lifecycle import (
     tell,
 )
 from shared.jobs.submit import SMALL_JOB, archive_limits
-from shared.manifest import MAX_NAME, ImageRef, Row, manifest_name, read_manifest
+from shared.manifest import Row, manifest_name, read_manifest
 from shared.queue import QueueNames, TaskNames
-from shared.tables import Chunk, Comparison, Job, ReferenceSet, Region, Result, Upload, Verdict
+from shared.tables import Chunk, Comparison, Job, ReferenceSet, Result, Upload, Verdict
 from worker.context import Context
 from worker.edge import job_edge
 from worker.heartbeat import Heartbeat
+from worker.naming import REMEMBERED, Naming, faulty, parts
 
 BATCH_ROWS = 2048  # rows in one transaction: enough to be quick, few enough not to keep other writers waiting
-LOOKUP = 500  # values in one IN (...)
 
 
 def take_in(context: Context, job_id: str) -> None:
@@ -83,9 +81,9 @@ class _Intake:
         self._context = context
         self._claim = claim
         self._archive = archive
-        self._upload_id = upload_id
         self._manifest = manifest_name(archive)
-        self._folder = self._manifest.rpartition("/")[0]
+        self._naming = Naming(archive, self._manifest.rpartition("/")[0], upload_id)
+        self._set_ids: dict[str, int] = {}  # of reference sets, by their members
 
     def rows(self) -> Iterator[Row]:
         """The manifest's rows, in order."""
@@ -95,46 +93,28 @@ class _Intake:
 
     def add(self, first: int, rows: list[Row]) -> bool:
         """Write one group of rows in one transaction; False when the job should stop."""
-        checked = [self._check_images(row) for row in rows]
+        with self._context.database.read() as session:
+            checked = self._naming.look_up(session, rows)
         with self._context.database.write() as session:
             # First of all: it locks the job's row and checks the fence, so that a worker whose lease ran out on the
             # way here writes nothing.
             if must_stop(session, self._claim) or not tell(session, self._claim, phase="reading the manifest"):
                 return False
             checked = self._refuse_repeated_ids(session, first, checked)
-            region_ids = self._add_regions(session, checked)
+            region_ids = self._naming.add_regions(session, checked)
             set_ids = self._add_reference_sets(session, checked, region_ids)
             self._add_comparisons(session, first, checked, region_ids, set_ids)
             chunks = self._add_chunks(session, first, len(rows))
             last = first + len(rows) - 1
             return tell(session, self._claim, total=last, chunks_left=Job.chunks_left + chunks)
 
-    def _check_images(self, row: Row) -> Row:
-        """``row``, or the row with a fault where an image that it names is not in the archive."""
-        if row.fault or row.questioned is None:
-            return row
-        for ref in (row.questioned, *row.references):
-            try:
-                found = self._find(ref.entry)
-                if found is None:
-                    return _faulty(row, "image_missing", f"the image {ref.entry} is not in the archive")
-                if len(found.name) > MAX_NAME:
-                    return _faulty(row, "image_name_too_long", f"the name of an image has over {MAX_NAME} characters")
-            except UnusableImage as error:
-                return _faulty(row, error.code, error.message)
-        return row
-
-    def _find(self, name: str) -> Any:
-        inside = f"{self._folder}/{name}" if self._folder else name
-        return self._archive.find(inside) or self._archive.find(name)
-
     def _refuse_repeated_ids(self, session: Session, first: int, rows: list[Row]) -> list[Row]:
         ids = [row.external_id for row in rows if row.external_id]
         seen: dict[str, int | None] = {}
-        for start in range(0, len(ids), LOOKUP):
+        for part in parts(ids) if first > 1 else ():
             query = sa.select(Comparison.external_id, sa.func.min(Comparison.line)).where(
                 Comparison.job_id == self._claim.job_id,
-                Comparison.external_id.in_(ids[start : start + LOOKUP]),
+                Comparison.external_id.in_(part),
                 Comparison.ordinal < first,
             )
             seen |= {row[0]: row[1] for row in session.execute(query.group_by(Comparison.external_id))}
@@ -142,36 +122,22 @@ class _Intake:
         for row in rows:
             if row.external_id and not row.fault and row.external_id in seen:
                 line = seen[row.external_id]
-                row = _faulty(row, "id_repeated", f"the id {row.external_id} is used in line {line} already")
+                row = faulty(row, "id_repeated", f"the id {row.external_id} is used in line {line} already")
             seen.setdefault(row.external_id, row.line)
             checked.append(row)
         return checked
 
-    def _add_regions(self, session: Session, rows: list[Row]) -> dict[str, int]:
-        refs = {ref.name: ref for row in rows for ref in _images_of(row)}
-        insert_ignore(session, Region, [self._region(ref) for ref in refs.values()])
-        return _ids(session, Region, Region.name, Region.upload_id == self._upload_id, list(refs))
-
-    def _region(self, ref: ImageRef) -> dict[str, Any]:
-        entry = self._find(ref.entry)
-        return {
-            "upload_id": self._upload_id,
-            "name": ref.name,
-            "entry": entry.name,
-            "offset": entry.offset,
-            "packed_size": entry.packed_size,
-            "size": entry.size,
-            "method": entry.method,
-            "crc": entry.crc,
-            "page": ref.page,
-            "box": ref.box_text,
-        }
-
     def _add_reference_sets(self, session: Session, rows: list[Row], regions: dict[str, int]) -> dict[str, int]:
-        members = {_members(row, regions): None for row in rows if not row.fault}
-        insert_ignore(session, ReferenceSet, [{"job_id": self._claim.job_id, "members": m} for m in members])
-        job = ReferenceSet.job_id == self._claim.job_id
-        return _ids(session, ReferenceSet, ReferenceSet.members, job, list(members))
+        if len(self._set_ids) > REMEMBERED:
+            self._set_ids.clear()
+        fresh = {_members(row, regions) for row in rows if not row.fault} - self._set_ids.keys()
+        job_id = self._claim.job_id
+        insert_ignore(session, ReferenceSet, [{"job_id": job_id, "members": members} for members in sorted(fresh)])
+        for part in parts(fresh):
+            query = sa.select(ReferenceSet.members, ReferenceSet.id)
+            found = query.where(ReferenceSet.job_id == job_id, ReferenceSet.members.in_(part))
+            self._set_ids |= {row[0]: row[1] for row in session.execute(found)}
+        return self._set_ids
 
     def _add_comparisons(
         self, session: Session, first: int, rows: list[Row], regions: dict[str, int], sets: dict[str, int]
@@ -211,23 +177,5 @@ class _Intake:
         return len(starts)
 
 
-def _images_of(row: Row) -> tuple[ImageRef, ...]:
-    return () if row.fault or row.questioned is None else (row.questioned, *row.references)
-
-
 def _members(row: Row, regions: dict[str, int]) -> str:
     return ",".join(str(regions[ref.name]) for ref in row.references)
-
-
-def _faulty(row: Row, code: str, message: str) -> Row:
-    fault = Fault(code, f"Line {row.line}: {message}.", f"line {row.line}")
-    return replace(row, questioned=None, references=(), fault=fault)
-
-
-def _ids(session: Session, table: Any, column: Any, scope: Any, keys: list[str]) -> dict[str, int]:
-    """Ids of the rows of ``table`` whose ``column`` is one of ``keys``."""
-    found: dict[str, int] = {}
-    for start in range(0, len(keys), LOOKUP):
-        query = sa.select(column, table.id).where(scope, column.in_(keys[start : start + LOOKUP]))
-        found |= {row[0]: row[1] for row in session.execute(query)}
-    return found

@@ -24,7 +24,7 @@ QUIET = [
 ]
 
 
-@pytest.fixture(scope="package")  # while it is open its event loop runs in this thread: tests elsewhere have their own
+@pytest.fixture(scope="package")  # the event loop of Playwright is in the way of tests elsewhere while it is open
 def chromium() -> Iterator[Browser]:
     """The browser; where there is none the tests are skipped, unless one is required."""
     if not CHROMIUM.exists():

@@ -128,6 +128,7 @@ def test_the_client_against_the_application(sqlite_app: Flask, sqlite_database: 
         assert client.retry(job["id"])["attempt"] == 2
         assert [row["verdict"] for row in client.results(job["id"])] == [None]
         assert list(client.results(job["id"], "reject")) == []
+        assert client.result(job["id"], 1)["verdict"] is None
 
 
 def test_the_async_client() -> None:

@@ -1,0 +1,8 @@
+"""The rows of the table of speed, one module a subject; each measures two things in turns in the same run."""
+
+from __future__ import annotations
+
+from benchmarks.speed import scoring
+from benchmarks.speed.row import Subject
+
+SUBJECTS: tuple[Subject, ...] = (*scoring.SUBJECTS,)

@@ -1,0 +1,104 @@
+"""A plain ``countersign up`` as its users meet it: an HTTP client, and the models that are measured."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from benchmarks.speed.samples import Images, Pairs, archive
+from shared.db import Database
+from shared.model_files import ModelMeta
+from shared.registry import add_model
+from shared.specs import NETWORKS, Preprocessing
+from shared.storage import open_store
+from shared.tables import ModelVersion
+from web.client import Client, Document, ended, find_server
+from worker.ml.checkpoint import digest, save_model
+from worker.ml.networks import build
+
+MODELS = ("seed", "compact")
+COUNTERSIGN = str(Path(sys.executable).with_name("countersign"))
+
+
+class Service:
+    """A running stack."""
+
+    def __init__(self, home: Path, pid: int) -> None:
+        self.home = home
+        self.pid = pid
+        self.url, self.key = find_server(None, None, home)
+        self.client = Client(self.url, self.key)
+
+    def database(self) -> Database:
+        """Its tables, to prepare a measurement or to look at one; to be closed."""
+        return Database(f"sqlite:///{self.home / 'countersign.db'}")
+
+    def seconds(self, model: str, images: Images, pairs: Pairs) -> float:
+        """From the submit call to the last result readable."""
+        batch = archive(images, pairs)
+        started = time.perf_counter()
+        job = self.client.submit("verify", {"model": model}, [("archive", ("batch.zip", batch, "application/zip"))])
+        self.last_result(job, len(pairs))
+        return time.perf_counter() - started
+
+    def last_result(self, job: Document, rows: int) -> Document:
+        """Wait until the job has ended and read its last result."""
+        while not ended(job):
+            job = self.client.job(job["id"], wait=60)
+        result = self.client.result(job["id"], rows)
+        if job["state"] != "succeeded" or job["done"] != rows or result["distance"] is None:
+            raise RuntimeError(f"{job['done']} of {rows} comparisons were scored: {job['error']}, {result['message']}")
+        return result
+
+    def warm(self, images: Images, pairs: Pairs, *models: str) -> None:
+        """Have the models loaded: the first batch after a start is another measurement."""
+        for model in models:
+            self.seconds(model, images, pairs)
+
+
+@contextmanager
+def service(folder: Path, **environment: str) -> Iterator[Service]:
+    """``countersign up`` by its defaults, but that it does not count requests; both models are registered."""
+    home = folder / "home"
+    home.mkdir(parents=True)
+    settings = os.environ | {"COUNTERSIGN_RATE_LIMIT": "0"} | environment
+    command = [COUNTERSIGN, "up", "--home", str(home), "--port", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=settings) as process:
+        try:
+            for line in process.stdout or ():
+                if "is ready" in line:
+                    break
+            register(Database(f"sqlite:///{home / 'countersign.db'}"), home / "blobs")
+            yield Service(home, process.pid)
+        finally:
+            os.kill(process.pid, signal.SIGTERM)
+            process.wait(60)
+
+
+def register(database: Database, blobs: Path) -> None:
+    """Put the measured models into the registry. Their weights are random, which costs the same time."""
+    store = open_store(str(blobs))
+    for name in MODELS:
+        info = NETWORKS[name]
+        meta = ModelMeta(network=name, preprocessing=Preprocessing(height=info.height, width=info.width), threshold=1.0)
+        content = save_model(random_network(name), meta)
+        blob = store.put(f"models/{digest(content).removeprefix('sha256:')}.safetensors", [content])
+        model = ModelVersion(name=name, digest=digest(content), blob=blob.key, network=name, threshold=1.0, summary={})
+        with database.write() as session:
+            add_model(session, model, make_default=name == "compact")
+    database.close()
+
+
+def random_network(name: str) -> nn.Module:
+    """The same weights each time."""
+    torch.manual_seed(1)
+    return build(name).eval()

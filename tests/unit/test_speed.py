@@ -1,0 +1,54 @@
+"""The table of speed: what counts as held, and that no image of a batch comes twice."""
+
+from __future__ import annotations
+
+from xml.etree import ElementTree
+
+import pytest
+
+from benchmarks.speed import SUBJECTS
+from benchmarks.speed.chart import chart, margin_of
+from benchmarks.speed.row import Outcome, Row, Sample
+from benchmarks.speed.samples import Samples
+from worker.ml.images import decode, pixel_digest
+
+
+def outcome(row: Row, *turns: tuple[float, float]) -> Outcome:
+    return Outcome(row, tuple(Sample(row.name, *turn) for turn in turns))
+
+
+def test_a_row_is_held_by_the_median_of_its_ratios() -> None:
+    seen = outcome(Row("a", "", "", "", 2.0), (10, 10), (30, 10), (90, 30))
+    assert (seen.ratios, seen.held) == ((3.0, 1.0, 3.0), True)
+    assert not outcome(Row("a", "", "", "", 3.5), (10, 10), (30, 10), (90, 30)).held
+
+
+@pytest.mark.parametrize(("ours", "held", "margin"), [(20.0, True, 2.0), (80.0, False, 0.5)])
+def test_a_row_with_a_most_is_held_below_it(ours: float, held: bool, margin: float) -> None:
+    seen = outcome(Row("a", "", "ms", "", 40.0, "ours", lower=True), (ours, 1.0))
+    assert (seen.held, margin_of(seen)) == (held, margin)
+
+
+def test_the_chart_names_each_row() -> None:
+    seen = [outcome(row, (1.0, 1.0)) for subject in SUBJECTS for row in subject.rows]
+    text = " ".join(ElementTree.fromstring(chart(seen)).itertext())  # noqa: S314 (our own)
+    assert all(row.name in text for subject in SUBJECTS for row in subject.rows)
+
+
+def test_names_of_rows_are_told_apart() -> None:
+    names = [row.name for subject in SUBJECTS for row in subject.rows]
+    assert len(set(names)) == len(names)
+
+
+def test_no_image_comes_twice_nor_in_a_later_batch() -> None:
+    samples = Samples(writers=1)
+    images, pairs = samples.no_reuse(3)
+    again, _ = samples.no_reuse(30)  # more than the writer has
+    digests = [pixel_digest(decode(data)) for batch in (images, again) for data in batch.values()]
+    assert len(set(digests)) == len(digests) == 66
+    assert len({name for pair in pairs for name in pair}) == 6
+
+
+def test_a_real_batch_has_every_pair_of_its_writers_once() -> None:
+    images, pairs = Samples(writers=1).real_batch(10_000)
+    assert (len(images), len(pairs), len(set(pairs))) == (48, 852, 852)
