@@ -69,6 +69,13 @@ def sweep() -> None:
     requeue_stalled(context.settings, context.database, context.doorbell)
 
 
+def deliver() -> None:
+    """Send the webhooks that are due."""
+    from worker.webhooks import deliver_due
+
+    deliver_due(process_context())
+
+
 def register(app: Celery) -> None:
     """Give the tasks their names in ``app``."""
     tasks = {
@@ -80,6 +87,7 @@ def register(app: Celery) -> None:
         TaskNames.IDENTIFY: identify,
         TaskNames.RENDER: render,
         TaskNames.SWEEP: sweep,
+        TaskNames.DELIVER: deliver,
     }
     for name, task in tasks.items():
         # A view has its limit here; longer work is watched by its heartbeat.

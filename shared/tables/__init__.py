@@ -20,6 +20,7 @@ from shared.tables.people import ApiKey, AuditEvent, Person
 from shared.tables.registry import ModelAlias, ModelVersion
 from shared.tables.requests import IdempotencyKey
 from shared.tables.reviews import Decision, Review
+from shared.tables.webhooks import Delivery, DeliveryState, Webhook
 
 __all__ = [
     "ApiKey",
@@ -28,6 +29,8 @@ __all__ = [
     "Chunk",
     "Comparison",
     "Decision",
+    "Delivery",
+    "DeliveryState",
     "Embedding",
     "Epoch",
     "IdempotencyKey",
@@ -46,4 +49,5 @@ __all__ = [
     "TrialState",
     "Upload",
     "Verdict",
+    "Webhook",
 ]

@@ -24,7 +24,9 @@ QUIET = [
 ]
 
 
-@pytest.fixture(scope="package")  # Playwright's event loop runs in this thread while it is open: tests elsewhere have their own
+@pytest.fixture(
+    scope="package"
+)  # Playwright's event loop runs in this thread while it is open: tests elsewhere have their own
 def chromium() -> Iterator[Browser]:
     """The browser; where there is none the tests are skipped, unless one is required."""
     if not CHROMIUM.exists():

@@ -21,6 +21,7 @@ from web.pages import (
     submit,
     tune,
     views,
+    webhooks,
     words,
 )
 from web.pages.local import local_target, sender_target
@@ -29,7 +30,21 @@ OPEN = {"pages.login"}
 WITH_OLD_PASSWORD = {"pages.account", "pages.change_password", "pages.logout", "pages.login"}
 
 blueprint = Blueprint("pages", __name__)
-for part in (account, jobs, comparisons, evaluate, identify, submit, tune, models, candidates, scores, views, words):
+for part in (
+    account,
+    jobs,
+    comparisons,
+    evaluate,
+    identify,
+    submit,
+    tune,
+    models,
+    candidates,
+    scores,
+    views,
+    words,
+    webhooks,
+):
     part.register(blueprint)
 
 
