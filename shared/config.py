@@ -45,6 +45,7 @@ class Settings(BaseSettings):
 
     max_upload: int = Field(default=20 * 2**30, ge=1024, description="largest request body")
     rate_limit: int = Field(default=3000, ge=0, description="API requests of one person in a minute; 0: any number")
+    file_hours: float = Field(default=48.0, gt=0, description="how long a file is kept that no job names")
     max_entries: int = Field(default=300_000, ge=1, description="most entries in one archive")
     max_entry: int = Field(default=256 * 2**20, ge=1024, description="largest unpacked entry of an archive")
     max_ratio: float = Field(default=400.0, gt=1, description="most times an entry may grow when unpacked")

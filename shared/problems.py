@@ -144,7 +144,10 @@ too_many_requests | More requests came than the server takes. | Wait for the sec
 trials_failed | None of the trials came to an end. | See their codes.
 unauthorized | The request carries no valid key. | Send Authorization: Bearer KEY.
 unsupported_media_type | The body is of a kind that is not read here. | Send what the description names.
+upload_length | An upload's parts are not of the size that was told. | Begin it with the size of the whole file.
+upload_offset | The part does not begin where the last one ended. | Ask for Upload-Offset, and go on from there.
 upload_too_large | The upload is larger than this server allows. | Part it, or raise COUNTERSIGN_MAX_UPLOAD.
+upload_unknown | You have no such unfinished upload; it may be finished. | Ask by its digest whether the file has arrived.
 uri_too_long | The address is too long. | Shorten it.
 value_invalid | A value cannot be stored: a NUL character, or a number out of range. | Remove it.
 view_unknown | There is no such picture of an image. | Take the address from the page.

@@ -18,7 +18,7 @@ from web.limits import Limiter
 
 EXTENSION = "countersign"
 # Endpoints; all others read small forms only.
-TAKES_FILES = {f"pages.{kind}" for kind in SPECS} | {"api.submit_job", "api.put_file"}
+TAKES_FILES = {f"pages.{kind}" for kind in SPECS} | {"api.submit_job", "api.put_file", "api.append_part"}
 SMALL_FORM = 64 * 1024  # bytes
 PLACES_TO_WAIT = 8  # requests held back at a time, half of the threads of a server
 

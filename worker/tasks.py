@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from celery import Celery
 
+from shared.jobs.partial import remove_expired
 from shared.jobs.sweep import requeue_stalled
 from shared.queue import TaskNames
 from worker.context import process_context
@@ -64,9 +65,10 @@ def render(region: str, view: str) -> None:
 
 
 def sweep() -> None:
-    """Ring again for what nobody works on."""
+    """Ring again for what nobody works on, and remove files that nobody uses."""
     context = process_context()
     requeue_stalled(context.settings, context.database, context.doorbell)
+    remove_expired(context.database, context.store)
 
 
 def deliver() -> None:

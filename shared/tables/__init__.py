@@ -1,7 +1,7 @@
 """The tables, as SQLAlchemy typed classes. Called tables because here a model is a network."""
 
 from shared.tables.base import Base
-from shared.tables.images import Embedding, Region, Upload
+from shared.tables.images import Embedding, PartialUpload, Region, Upload
 from shared.tables.jobs import (
     Chunk,
     Comparison,
@@ -39,6 +39,7 @@ __all__ = [
     "JobState",
     "ModelAlias",
     "ModelVersion",
+    "PartialUpload",
     "Person",
     "ReferenceSet",
     "Region",

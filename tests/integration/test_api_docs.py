@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 HELPERS = """
 set -u
 curl() { command curl -sS -w '%{stderr}status %{http_code}\\n' "$@"; }
-id_of_it() { grep -oE '"id": ?"(job|hook|evt)_[0-9a-f]+"' | head -1 | grep -oE '(job|hook|evt)_[0-9a-f]+'; }
+id_of_it() { grep -oE '"id": ?"[a-z]+_[0-9a-f]{20}"' | head -1 | grep -oE '[a-z]+_[0-9a-f]{20}'; }
 id_of_the_first() { id_of_it; }
 etag_of() { grep -i '^etag:' "$1" | cut -d' ' -f2 | tr -d '\\r'; }
 """

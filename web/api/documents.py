@@ -213,6 +213,20 @@ class StoredFile(Document):
     digest: str = Field(description="sha256: and 64 hexadecimal digits")
     size: int
     filename: str
+    expires_at: datetime | None = Field(description="when it is removed unless a job names it before; null: a job has")
+    links: Links
+
+
+class PartialUpload(Document):
+    """A file that is being sent in parts."""
+
+    id: str
+    digest: str = Field(description="that the whole must have")
+    size: int
+    filename: str
+    offset: int = Field(description="bytes that have arrived; the next part begins here")
+    complete: bool
+    expires_at: datetime | None = Field(description="when what has arrived is removed; each part puts it off")
     links: Links
 
 

@@ -28,6 +28,7 @@ ACCEPTED = {  # request headers
     "Prefer": "wait=30: hold the answer back for up to so many seconds (at most 60), until the job ends or changes",
     "Content-Digest": "sha-256=:BASE64: of the body (RFC 9530); what arrives is checked against it",
     "Last-Event-ID": "the id of the last event that was seen; only what has changed since is told",
+    "Upload-Offset": "bytes that have arrived, where this part begins",
     "If-None-Match": "the ETag of an answer that is at hand; 304 when it still holds",
 }
 TOLD = {  # headers of answers

@@ -78,6 +78,7 @@ def upgrade() -> None:
     _add_marks()
     _add_idempotency_keys()
     _add_webhooks()
+    _add_partial_uploads()
 
 
 def _add_marks() -> None:
@@ -154,10 +155,47 @@ def _add_webhooks() -> None:
     op.create_index("ix_deliveries_open", "deliveries", ["due"], sqlite_where=undone, postgresql_where=undone)
 
 
+def _add_partial_uploads() -> None:
+    """Files that are sent in parts, and when one that no job names is removed."""
+    with op.batch_alter_table("uploads", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True))
+    some = sa.text("expires_at IS NOT NULL")
+    op.create_index("ix_uploads_expires_at", "uploads", ["expires_at"], sqlite_where=some, postgresql_where=some)
+    op.create_table(
+        "partial_uploads",
+        sa.Column("id", BIG, nullable=False),
+        sa.Column("public_id", sa.String(length=40), nullable=False),
+        sa.Column("person_id", BIG, nullable=False),
+        sa.Column("digest", sa.String(length=80), nullable=False),
+        sa.Column("size", BIG, nullable=False),
+        sa.Column("filename", sa.String(length=255), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name=op.f("fk_partial_uploads_person_id_people")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_partial_uploads")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_partial_uploads_public_id")),
+        sa.UniqueConstraint("person_id", "digest", name=op.f("uq_partial_uploads_person_id_digest")),
+    )
+    op.create_index(op.f("ix_partial_uploads_expires_at"), "partial_uploads", ["expires_at"])
+
+
+NEW_TABLES = (
+    "identifications",
+    "trials",
+    "study_events",
+    "reviews",
+    "idempotency_keys",
+    "webhooks",
+    "deliveries",
+    "partial_uploads",
+)
+
+
 def downgrade() -> None:
-    learnt = ("identifications", "trials", "study_events", "reviews", "idempotency_keys", "webhooks", "deliveries")
-    for table in reversed(learnt):
+    for table in reversed(NEW_TABLES):
         op.drop_table(table)
+    op.drop_index("ix_uploads_expires_at", "uploads")
+    with op.batch_alter_table("uploads", schema=None) as batch_op:
+        batch_op.drop_column("expires_at")
     op.drop_index("ix_jobs_external_id", "jobs")
     op.drop_index("ix_jobs_tag", "jobs")
     with op.batch_alter_table("comparisons", schema=None) as batch_op:
