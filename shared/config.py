@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import ipaddress
 import logging
 from functools import cached_property
 from pathlib import Path
 
-from pydantic import AliasChoices, Field, ValidationError, computed_field
+from pydantic import AliasChoices, Field, ValidationError, computed_field, field_validator
 from pydantic_core import ErrorDetails
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -44,6 +45,7 @@ class Settings(BaseSettings):
 
     max_upload: int = Field(default=20 * 2**30, ge=1024, description="largest request body")
     rate_limit: int = Field(default=3000, ge=0, description="API requests of one person in a minute; 0: any number")
+    file_hours: float = Field(default=48.0, gt=0, description="how long a file is kept that no job names")
     max_entries: int = Field(default=300_000, ge=1, description="most entries in one archive")
     max_entry: int = Field(default=256 * 2**20, ge=1024, description="largest unpacked entry of an archive")
     max_ratio: float = Field(default=400.0, gt=1, description="most times an entry may grow when unpacked")
@@ -55,7 +57,21 @@ class Settings(BaseSettings):
     lease_seconds: float = Field(default=60.0, ge=1, le=600, description="how long a silent worker keeps its work")
     chunk_tries: int = Field(default=3, ge=1, description="claims after which a chunk is set aside")
     sweep_seconds: float = Field(default=10.0, gt=0, description="how often stalled work is rung for again")
+    webhook_networks: str = Field(
+        default="", description="networks that are not public and that webhooks may go to: 10.1.0.0/16, 10.2.0.7"
+    )
     torch_threads: int | None = Field(default=None, ge=1, description="threads of one worker; empty: torch's choice")
+
+    @field_validator("webhook_networks")
+    @classmethod
+    def _networks_can_be_read(cls, text: str) -> str:
+        _networks(text)
+        return text
+
+    @property
+    def webhook_networks_allowed(self) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+        """``webhook_networks``, read."""
+        return _networks(self.webhook_networks)
 
     @computed_field  # type: ignore[prop-decorator]  # mypy does not know pydantic's decorator stack
     @cached_property
@@ -74,6 +90,10 @@ class Settings(BaseSettings):
     def weights_folder(self) -> Path:
         """Folder of the weights that trainings may start from; below ``home`` by default, need not exist."""
         return self.configured_weights or self.home / "weights"
+
+
+def _networks(text: str) -> tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, ...]:
+    return tuple(ipaddress.ip_network(part) for part in text.replace(",", " ").split())
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -41,6 +41,8 @@ entry_damaged | An entry of the archive does not unpack to what its checksum say
 entry_method_unknown | An entry is packed by a rare method. | Pack it with stored or deflate.
 entry_name_unsafe | An entry's name is absolute or climbs out of the archive. | Name files inside the archive.
 entry_too_large | An entry is larger than the server takes. | Make it smaller, or send it in parts.
+event_sending | The event is being sent at this moment. | Look at it again in a minute.
+event_unknown | The webhook has no event of this id. | Take ids from its log; entries are kept for 30 days.
 field_invalid | A field has a value that cannot be used, or is not known. | Each is named under errors with what it takes.
 file_missing | The request lacks a file that this kind of job needs. | Send what the detail names.
 file_unknown | No file of this name or digest is known. | Take names from the job's files; send the file first.
@@ -136,6 +138,7 @@ review_verdict | A decision is to accept or to reject; unscorable can only be ag
 row_invalid | A row holds characters that cannot be stored. | Remove NUL characters.
 server_unreachable | The client got no answer. | Check the address; see whether the server runs.
 service_unavailable | A part that the server needs is away. | Try again in a minute.
+signature_invalid | A webhook is not signed with this secret, or was signed long ago. | Refuse it; check the secret and the clock.
 storage_full | The server's disk is full; nothing was kept. | Try again when there is room.
 streams_busy | The server watches as many jobs as it has places for. | Poll the job instead, or try again in a moment.
 table_missing | A list that the data set needs is not in the archive. | Add it.
@@ -146,10 +149,19 @@ too_many_requests | More requests came than the server takes. | Wait for the sec
 trials_failed | None of the trials came to an end. | See their codes.
 unauthorized | The request carries no valid key. | Send Authorization: Bearer KEY.
 unsupported_media_type | The body is of a kind that is not read here. | Send what the description names.
+upload_length | An upload's parts are not of the size that was told. | Begin it with the size of the whole file.
+upload_offset | The part does not begin where the last one ended. | Ask for Upload-Offset, and go on from there.
 upload_too_large | The upload is larger than this server allows. | Part it, or raise COUNTERSIGN_MAX_UPLOAD.
+upload_unknown | You have no such unfinished upload; it may be finished. | Ask by its digest whether the file has arrived.
 uri_too_long | The address is too long. | Shorten it.
 value_invalid | A value cannot be stored: a NUL character, or a number out of range. | Remove it.
 view_unknown | There is no such picture of an image. | Take the address from the page.
+webhook_insecure | The address is plain http. | Use https; http is for networks that the operator named.
+webhook_private | The address is not public. | Ask the operator to name its network in COUNTERSIGN_WEBHOOK_NETWORKS.
+webhook_unknown | You have no webhook of this id. | Take ids from the list of your webhooks.
+webhook_unresolved | The webhook's host has no address. | Correct its name.
+webhook_url | The webhook's address cannot be read. | Write https://HOST/PATH.
+webhooks_too_many | You have as many webhooks as a person may. | Delete one that is not needed.
 weights_unfit | The file's weights do not fit the network. | Choose another file or network.
 weights_unknown | The server has no such file of weights. | Ask its operator to put it there.
 writers_unknown | The archive lacks a writer that was named. | See the detail for those it has.

@@ -15,6 +15,8 @@ from shared.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+DELIVER_SECONDS = 5.0  # between two looks for webhooks to be sent
+
 
 class QueueNames:
     """Queues, each with its kind of worker."""
@@ -22,7 +24,7 @@ class QueueNames:
     INTERACTIVE = "interactive"  # small verifications, on the GPU worker
     BATCH = "batch"  # the rest of them, and identifications
     TRAIN = "train"  # the training worker: trainings, evaluations, tuning
-    IO = "io"  # torch-free: intake, views, the sweep
+    IO = "io"  # torch-free: intake, views, the sweep, webhooks
 
 
 class TaskNames:
@@ -36,6 +38,7 @@ class TaskNames:
     IDENTIFY = "countersign.identify"
     RENDER = "countersign.render"
     SWEEP = "countersign.sweep"
+    DELIVER = "countersign.deliver"
 
 
 QUEUE_OF = {
@@ -47,6 +50,7 @@ QUEUE_OF = {
     TaskNames.IDENTIFY: QueueNames.BATCH,
     TaskNames.RENDER: QueueNames.IO,
     TaskNames.SWEEP: QueueNames.IO,
+    TaskNames.DELIVER: QueueNames.IO,
 }
 
 # Kinds of job that one worker does alone from beginning to end; a verification goes through intake and chunks.
@@ -88,14 +92,15 @@ def make_celery(settings: Settings) -> Celery:
         task_default_queue=QueueNames.IO,
         task_routes={name: {"queue": queue} for name, queue in QUEUE_OF.items()},
         beat_schedule={
-            "sweep": {
-                "task": TaskNames.SWEEP,
-                "schedule": settings.sweep_seconds,
-                "options": {"expires": settings.sweep_seconds},
-            }
+            "sweep": _every(settings.sweep_seconds, TaskNames.SWEEP),
+            "deliver": _every(min(settings.sweep_seconds, DELIVER_SECONDS), TaskNames.DELIVER),
         },
     )
     return app
+
+
+def _every(seconds: float, task: str) -> dict[str, Any]:
+    return {"task": task, "schedule": seconds, "options": {"expires": seconds}}
 
 
 class Doorbell(Protocol):

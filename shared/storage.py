@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import re
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from shared.errors import NotFound, StorageFull
+from shared.errors import Conflict, NotFound, StorageFull
 
 KEY = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 PIECE = 1 << 20
@@ -31,12 +32,15 @@ class Stored:
 
 
 class BlobStore(Protocol):
-    """Named, immutable byte strings. A blob is whole or absent, also after a crash."""
+    """Named, immutable byte strings. A blob is whole or absent, also after a crash, unless it grows by ``extend``."""
 
     def put(self, key: str, pieces: Iterable[bytes]) -> Stored: ...
     def open(self, key: str) -> BinaryIO: ...
     def exists(self, key: str) -> bool: ...
     def delete(self, key: str) -> None: ...
+    def length(self, key: str) -> int: ...
+    def extend(self, key: str, position: int, piece: bytes) -> None: ...
+    def move(self, key: str, target: str) -> None: ...
 
 
 class FolderStore:
@@ -98,6 +102,46 @@ class FolderStore:
         """Remove a blob; no error when it is already gone."""
         with suppress(FileNotFoundError):
             self._path(key).unlink()
+
+    def length(self, key: str) -> int:
+        """How many bytes there are; 0 where there is no such blob."""
+        try:
+            return self._path(key).stat().st_size
+        except FileNotFoundError:
+            return 0
+
+    def extend(self, key: str, position: int, piece: bytes) -> None:
+        """Append ``piece`` to a blob of exactly ``position`` bytes, which is made where there is none.
+
+        Of two that append at the same place one is refused, and whatever stands before it is never changed.
+
+        Raises:
+            Conflict: code ``upload_offset``: the blob has another length.
+            StorageFull: what found room is kept.
+        """
+        path = self._path(key)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with _full_disk_is_told(), path.open("ab", buffering=0) as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            length = os.fstat(file.fileno()).st_size
+            if length != position:
+                raise Conflict("upload_offset", f"The file has {length:,} bytes so far. Go on from there.")
+            left = memoryview(piece)
+            while left:
+                left = left[file.write(left) :]
+
+    def move(self, key: str, target: str) -> None:
+        """Give a blob that has grown to its end another key, and have it survive a power cut.
+
+        Raises:
+            NotFound: code ``blob_missing``.
+        """
+        place = self._path(target)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        with self.open(key) as file:
+            os.fsync(file.fileno())
+            self._path(key).replace(place)
+        _sync_folder(place.parent)
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):

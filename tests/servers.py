@@ -7,12 +7,15 @@ import os
 import re
 import resource
 import signal
+import ssl
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
 from typing import Any, TypeVar
@@ -34,6 +37,7 @@ QUICK = {
     "COUNTERSIGN_CHUNK_ROWS": "16",
     "COUNTERSIGN_CLAIM_ROWS": "64",
     "COUNTERSIGN_TORCH_THREADS": "1",
+    "COUNTERSIGN_WEBHOOK_NETWORKS": "127.0.0.0/8, ::1",
 }
 OWN_PASSWORD = "a password of my own"
 T = TypeVar("T")
@@ -92,6 +96,55 @@ def start_redis(folder: Path) -> RedisServer:
 
     wait_for(answers, "Redis", 20)
     return server
+
+
+class Receiver(ThreadingHTTPServer):
+    """A server that webhooks are sent to: it answers with ``status`` and keeps what arrived."""
+
+    def __init__(self, certificate: Path | None = None) -> None:
+        super().__init__(("127.0.0.1", 0), _Receiving)
+        self.status = 204
+        self.location = ""  # of a redirect
+        self.got: list[tuple[str, dict[str, str], bytes]] = []  # path, headers, body
+        self.scheme = "http"
+        if certificate is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(certificate)
+            self.socket = context.wrap_socket(self.socket, server_side=True)
+            self.scheme = "https"
+
+    @property
+    def url(self) -> str:
+        return f"{self.scheme}://localhost:{self.server_port}/hook?desk=1"
+
+    @contextmanager
+    def running(self) -> Iterator[Receiver]:
+        thread = threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield self
+        finally:
+            self.shutdown()
+            thread.join(10)
+            self.server_close()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A sender that hangs up is no matter for the test's output."""
+
+
+class _Receiving(BaseHTTPRequestHandler):
+    server: Receiver
+
+    def do_POST(self) -> None:
+        body = self.rfile.read(int(self.headers["Content-Length"]))
+        self.server.got.append((self.path, dict(self.headers), body))
+        self.send_response(self.server.status)
+        if self.server.location:
+            self.send_header("Location", self.server.location)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (the base class's name)
+        pass
 
 
 class Stack:

@@ -25,9 +25,10 @@ from web.client import (
     waiting,
     worth_again,
 )
+from web.webhook_calls import AsyncWebhookCalls
 
 
-class AsyncClient:
+class AsyncClient(AsyncWebhookCalls):
     """Talks to one server with one key; its methods do as those of :class:`web.client.Client`."""
 
     def __init__(

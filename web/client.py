@@ -17,6 +17,8 @@ from urllib.parse import quote
 import httpx
 
 from shared.errors import CountersignError, NotAuthorised, Unavailable
+from shared.webhooks.signing import verify_webhook as verify_webhook  # for programs that receive webhooks
+from web.webhook_calls import WebhookCalls
 
 TIMEOUT = httpx.Timeout(60.0, connect=5.0, write=None)
 KEEP_SECONDS = 1.0  # an idle connection is used again; gunicorn closes them after two
@@ -39,7 +41,7 @@ class ApiError(CountersignError):
         self.status = status
 
 
-class Client:
+class Client(WebhookCalls):
     """Talks to one server with one key."""
 
     def __init__(

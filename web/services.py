@@ -21,6 +21,7 @@ EXTENSION = "countersign"
 TAKES_FILES = {f"pages.{kind}" for kind in SPECS} | {
     "api.submit_job",
     "api.put_file",
+    "api.append_part",
     "api.upload_model",
     "pages.upload_model",
 }

@@ -56,7 +56,7 @@ def known_file(digest: str) -> Sent:
     """
     with services().database.read() as session:
         upload = find_upload(session, digest)
-    return Sent(Stored(upload.blob, upload.digest, upload.size), upload.filename)
+    return Sent(Stored(upload.blob, upload.digest, upload.size), upload.filename, known=True)
 
 
 def given_in(field: str) -> list[Given]:

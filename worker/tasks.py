@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from celery import Celery
 
+from shared.jobs.partial import remove_expired
 from shared.jobs.sweep import requeue_stalled
 from shared.queue import TaskNames
 from worker.context import process_context
@@ -64,9 +65,17 @@ def render(region: str, view: str) -> None:
 
 
 def sweep() -> None:
-    """Ring again for what nobody works on."""
+    """Ring again for what nobody works on, and remove files that nobody uses."""
     context = process_context()
     requeue_stalled(context.settings, context.database, context.doorbell)
+    remove_expired(context.database, context.store)
+
+
+def deliver() -> None:
+    """Send the webhooks that are due."""
+    from worker.webhooks import deliver_due
+
+    deliver_due(process_context())
 
 
 def register(app: Celery) -> None:
@@ -80,6 +89,7 @@ def register(app: Celery) -> None:
         TaskNames.IDENTIFY: identify,
         TaskNames.RENDER: render,
         TaskNames.SWEEP: sweep,
+        TaskNames.DELIVER: deliver,
     }
     for name, task in tasks.items():
         # A view has its limit here; longer work is watched by its heartbeat.

@@ -13,6 +13,7 @@ from shared.db import Database, epoch_now, passed, utcnow
 from shared.errors import Conflict, CountersignError
 from shared.tables import Chunk, Job, JobState
 from shared.tables.jobs import ChunkState
+from shared.webhooks.outbox import note_ended
 
 MAX_CLAIMS = 10  # a job that ended this many workers is not given to an eleventh
 MAX_FAULTS = 100  # kept on the job; every row's own fault is in its result
@@ -28,6 +29,14 @@ class JobClaim:
 
 def _changed(session: Session, statement: sa.Update) -> bool:
     return bool(session.connection().execute(statement).rowcount)
+
+
+def _ended(session: Session, statement: sa.Update, job_id: int) -> bool:
+    """Do what ends the job, and have it told of in the same transaction."""
+    ended = _changed(session, statement)
+    if ended:
+        note_ended(session, job_id)
+    return ended
 
 
 def claim_job(database: Database, public_id: str, owner: str, lease: float) -> JobClaim | None:
@@ -107,7 +116,7 @@ def end_if_complete(session: Session, job_id: int) -> bool:
         )
         .values(state=JobState.SUCCEEDED, finished_at=utcnow(), phase="")
     )
-    return _changed(session, statement)
+    return _ended(session, statement, job_id)
 
 
 def succeed_job(session: Session, claim: JobClaim, **values: Any) -> bool:
@@ -117,7 +126,7 @@ def succeed_job(session: Session, claim: JobClaim, **values: Any) -> bool:
         .where(*_held(claim), Job.state.in_((JobState.RUNNING, JobState.CANCELLING)))
         .values(state=JobState.SUCCEEDED, finished_at=utcnow(), phase="", lease_until=0.0, owner=None, **values)
     )
-    return _changed(session, statement)
+    return _ended(session, statement, claim.job_id)
 
 
 def fail_job(database: Database, job_id: int, error: CountersignError, fence: int | None = None) -> bool:
@@ -140,7 +149,7 @@ def fail_job(database: Database, job_id: int, error: CountersignError, fence: in
         )
     )
     with database.write() as session:
-        failed = _changed(session, statement)
+        failed = _ended(session, statement, job_id)
         if failed:
             _shelve_chunks(session, job_id)
         return failed
@@ -180,7 +189,7 @@ def settle_cancel(session: Session, job_id: int) -> bool:
         .where(Job.id == job_id, Job.state == JobState.CANCELLING, passed(Job.lease_until), ~held)
         .values(state=JobState.CANCELLED, finished_at=utcnow(), phase="")
     )
-    cancelled = _changed(session, statement)
+    cancelled = _ended(session, statement, job_id)
     if cancelled:
         _shelve_chunks(session, job_id)
     return cancelled

@@ -13,9 +13,9 @@ from shared.archives import Archive, ArchiveLimits
 from shared.categories import read_folders
 from shared.config import Settings
 from shared.db import Database, utcnow
-from shared.errors import InvalidInput
+from shared.errors import InvalidInput, NotFound
 from shared.jobs.idempotency import bind_job
-from shared.jobs.uploads import add_upload, storable
+from shared.jobs.uploads import add_upload, storable, use_upload
 from shared.manifest import ImageRef, check_manifest
 from shared.queue import SOLO_TASKS, Doorbell, QueueNames, TaskNames
 from shared.registry import default_model, usable_model
@@ -32,10 +32,11 @@ SMALL_JOB = 16  # comparisons; a job up to this size goes before the large ones
 
 @dataclass(frozen=True, slots=True)
 class Sent:
-    """One file as the front end stored it."""
+    """One file as the front end stored it, now or before."""
 
     stored: Stored
     filename: str
+    known: bool = False  # sent before, and named by its digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +209,12 @@ def _begun_with(model: ModelVersion, spec: TrainSpec) -> TrainSpec:
 
 
 def _add_upload(session: Session, sent: Sent) -> Upload:
-    return add_upload(session, sent.stored.key, sent.stored.digest, sent.stored.size, sent.filename)
+    if not sent.known:
+        return add_upload(session, sent.stored.key, sent.stored.digest, sent.stored.size, sent.filename)
+    upload = use_upload(session, sent.stored.key)
+    if upload is None:
+        raise NotFound("file_unknown", f"The file {sent.stored.digest} has expired at this moment. Send it again.")
+    return upload
 
 
 def _add_region(session: Session, sent: Sent) -> Region:

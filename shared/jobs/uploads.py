@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime, timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -35,11 +36,24 @@ def find_upload(session: Session, digest: str) -> Upload:
     return upload
 
 
-def add_upload(session: Session, blob: str, digest: str, size: int, filename: str) -> Upload:
-    """The upload of this blob: the one that is known, or a new one."""
-    known = session.scalars(sa.select(Upload).where(Upload.blob == blob)).first()
-    if known is not None:
-        return known
+def use_upload(session: Session, blob: str) -> Upload | None:
+    """The upload of this blob, for a job: from now on it is kept. None where there is none, or not any more."""
+    used = sa.update(Upload).where(Upload.blob == blob).values(expires_at=None).returning(Upload.id)
+    found = session.connection().execute(used).first()
+    return session.get_one(Upload, found.id, populate_existing=True) if found else None
+
+
+def keep_for(session: Session, digest: str, hours: float) -> Upload | None:
+    """The newest upload with this digest, kept for so many hours from now at least; None where there is none."""
+    unused = sa.update(Upload).where(Upload.digest == digest, Upload.expires_at.is_not(None))
+    session.execute(unused.values(expires_at=utcnow() + timedelta(hours=hours)))
+    return session.scalars(with_digest(digest)).first()
+
+
+def add_upload(
+    session: Session, blob: str, digest: str, size: int, filename: str, expires_at: datetime | None = None
+) -> Upload:
+    """A new upload; with ``expires_at``, one that is removed then unless a job names it before."""
     upload = Upload(
         public_id=blob.partition("/")[2],
         blob=blob,
@@ -47,6 +61,7 @@ def add_upload(session: Session, blob: str, digest: str, size: int, filename: st
         size=size,
         filename=storable(filename),
         created_at=utcnow(),
+        expires_at=expires_at,
     )
     session.add(upload)
     session.flush()

@@ -1,7 +1,7 @@
 """The tables, as SQLAlchemy typed classes. Called tables because here a model is a network."""
 
 from shared.tables.base import Base
-from shared.tables.images import Embedding, Region, Upload
+from shared.tables.images import Embedding, PartialUpload, Region, Upload
 from shared.tables.jobs import (
     Chunk,
     Comparison,
@@ -20,6 +20,7 @@ from shared.tables.people import ApiKey, AuditEvent, Person
 from shared.tables.registry import ModelAlias, ModelVersion
 from shared.tables.requests import IdempotencyKey
 from shared.tables.reviews import Decision, Review
+from shared.tables.webhooks import Delivery, DeliveryState, Webhook
 
 __all__ = [
     "ApiKey",
@@ -28,6 +29,8 @@ __all__ = [
     "Chunk",
     "Comparison",
     "Decision",
+    "Delivery",
+    "DeliveryState",
     "Embedding",
     "Epoch",
     "IdempotencyKey",
@@ -36,6 +39,7 @@ __all__ = [
     "JobState",
     "ModelAlias",
     "ModelVersion",
+    "PartialUpload",
     "Person",
     "ReferenceSet",
     "Region",
@@ -46,4 +50,5 @@ __all__ = [
     "TrialState",
     "Upload",
     "Verdict",
+    "Webhook",
 ]

@@ -22,6 +22,32 @@ class Upload(Base):
     size: Mapped[int]
     filename: Mapped[str] = mapped_column(sa.String(255))
     created_at: Mapped[datetime]
+    expires_at: Mapped[datetime | None]  # of a file that was sent on its own and that no job has named yet
+
+    __table_args__ = (
+        sa.Index(
+            "ix_uploads_expires_at",
+            "expires_at",
+            sqlite_where=sa.text("expires_at IS NOT NULL"),
+            postgresql_where=sa.text("expires_at IS NOT NULL"),
+        ),
+    )
+
+
+class PartialUpload(Base):
+    """A file that is being sent in parts. How much of it has arrived is the length of its blob, nothing else."""
+
+    __tablename__ = "partial_uploads"
+
+    id: Mapped[Key]
+    public_id: Mapped[str] = mapped_column(sa.String(40), unique=True)
+    person_id: Mapped[int] = mapped_column(sa.ForeignKey("people.id"))
+    digest: Mapped[str] = mapped_column(sa.String(80))  # that the whole must have
+    size: Mapped[int]
+    filename: Mapped[str] = mapped_column(sa.String(255))
+    expires_at: Mapped[datetime] = mapped_column(index=True)  # put off by each part
+
+    __table_args__ = (sa.UniqueConstraint("person_id", "digest"),)
 
 
 class Region(Base):

@@ -61,6 +61,8 @@ def test_pages_have_no_fault(page: Page, stack: Stack, scheme: str, width: int, 
         "/models?archived=yes",
         f"/verify?again={scored}",
         "/account",
+        "/account/webhooks",
+        webhook_page(stack),
         "/jobs?state=cancelled",
     ]
     for path in ["/jobs", *forms, *jobs, *compared, *others]:
@@ -68,6 +70,14 @@ def test_pages_have_no_fault(page: Page, stack: Stack, scheme: str, width: int, 
         expect(page.locator("main")).to_be_visible()
         found[path] = faults(page)
     assert {path: told for path, told in found.items() if told} == {}
+
+
+def webhook_page(stack: Stack) -> str:
+    """The page of a webhook with an entry in its log."""
+    with stack.client() as client:
+        webhook = (client.webhooks() or [client.add_webhook("http://127.0.0.1:9/", "desk")])[0]["id"]
+        client.test_webhook(webhook)
+    return f"/account/webhooks/{webhook}"
 
 
 @pytest.fixture(scope="session")

@@ -7,13 +7,13 @@ import subprocess
 from pathlib import Path
 
 from tests.factories import batch_of, png, training_files, write_files, zip_of
-from tests.servers import Stack
+from tests.servers import Receiver, Stack
 
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 HELPERS = """
 set -u
 curl() { command curl -sS -w '%{stderr}status %{http_code}\\n' "$@"; }
-id_of_it() { grep -oE '"id": ?"job_[0-9a-f]+"' | head -1 | grep -oE 'job_[0-9a-f]+'; }
+id_of_it() { grep -oE '"id": ?"[a-z]+_[0-9a-f]{20}"' | head -1 | grep -oE '[a-z]+_[0-9a-f]{20}'; }
 id_of_the_first() { id_of_it; }
 etag_of() { grep -i '^etag:' "$1" | cut -d' ' -f2 | tr -d '\\r'; }
 """
@@ -33,15 +33,16 @@ def test_every_call_is_answered_as_the_page_says(stack: Stack, tmp_path: Path) -
     write_files(tmp_path, files)
     script = "\n".join(blocks())
     environment = stack.environment | {"COUNTERSIGN_URL": stack.url, "COUNTERSIGN_API_KEY": stack.api_key}
-    done = subprocess.run(
-        ["/bin/bash", "-c", HELPERS + script],
-        env=environment,
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
+    with Receiver().running() as receiver:
+        done = subprocess.run(
+            ["/bin/bash", "-c", HELPERS + script],
+            env=environment | {"RECEIVER": receiver.url},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=240,
+            check=False,
+        )
     calls = [line for line in script.splitlines() if re.search(r"\bcurl ", line)]
     wanted = [re.search(r"  # (\d{3})", line) for line in calls]
     got = re.findall(r"^status (\d{3})$", done.stderr, re.MULTILINE)

@@ -6,12 +6,12 @@ from flask import Blueprint, Flask, Response, jsonify, request
 
 from shared.errors import NotFound
 from web import auth, limits
-from web.api import events, files, identifications, jobs, models, reference, results, trials, uploads
+from web.api import events, files, identifications, jobs, models, parts, reference, results, trials, uploads, webhooks
 from web.api.streams import compress
 from web.services import services
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-for part in (jobs, events, results, identifications, trials, files, uploads, models):
+for part in (jobs, events, results, identifications, trials, files, uploads, parts, models, webhooks):
     part.add_routes(blueprint)
 
 
@@ -36,7 +36,7 @@ def _tag_and_compress(response: Response) -> Response:
     return compress(response)
 
 
-@blueprint.route("/<path:path>", methods=["GET", "POST", "PUT", "DELETE"])
+@blueprint.route("/<path:path>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
 def unknown(path: str) -> Response:
     raise NotFound("path_unknown", f"There is nothing at /api/v1/{path}. The API is described at /api/v1/docs.")
 

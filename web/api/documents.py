@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.jobs.identified import AnswerKind
 from shared.specs import JobSpec
-from shared.tables import Decision, JobState, TrialState, Verdict
+from shared.tables import Decision, DeliveryState, JobState, TrialState, Verdict
 
 Links = dict[str, str | None]
 
@@ -213,6 +213,20 @@ class StoredFile(Document):
     digest: str = Field(description="sha256: and 64 hexadecimal digits")
     size: int
     filename: str
+    expires_at: datetime | None = Field(description="when it is removed unless a job names it before; null: a job has")
+    links: Links
+
+
+class PartialUpload(Document):
+    """A file that is being sent in parts."""
+
+    id: str
+    digest: str = Field(description="that the whole must have")
+    size: int
+    filename: str
+    offset: int = Field(description="bytes that have arrived; the next part begins here")
+    complete: bool
+    expires_at: datetime | None = Field(description="when what has arrived is removed; each part puts it off")
     links: Links
 
 
@@ -253,3 +267,84 @@ class ModelList(Document):
     """Model versions, newest first."""
 
     models: list[Model]
+
+
+class Webhook(Document):
+    """An address that is told when jobs end."""
+
+    id: str
+    url: str
+    label: str
+    scope: Literal["own", "all"] = Field(description="whose jobs are told of")
+    created_at: datetime
+    secret: str | None = Field(default=None, description="signs what is sent; shown when it is made and never again")
+    links: Links
+
+
+class WebhookList(Document):
+    """A person's webhooks, the newest first."""
+
+    webhooks: list[Webhook]
+
+
+class DeliveryAttempt(Document):
+    """One try to deliver an event."""
+
+    at: datetime
+    status: int | None = Field(description="that the receiver answered with; null where no answer came")
+    error: str = Field(description="why no answer came")
+    seconds: float
+
+
+class Delivery(Document):
+    """One event for one webhook, and how its delivery went."""
+
+    id: str = Field(description="of the event: the same in each try, so that receivers can tell repeats")
+    type: str
+    job: str | None = Field(description="null for a test")
+    state: DeliveryState
+    attempts: list[DeliveryAttempt] = Field(description="the last 20")
+    created_at: datetime
+    links: Links
+
+
+class DeliveryList(Document):
+    """A page of a webhook's log, the newest first."""
+
+    deliveries: list[Delivery]
+    next: int | None = Field(description="cursor for `before`; null at the end")
+    links: Links
+
+
+class EventError(Document):
+    """Why it failed."""
+
+    code: str
+    message: str
+
+
+class EndedJob(Document):
+    """A job in short, as it ended."""
+
+    id: str
+    kind: Literal["verify", "identify", "train", "evaluate", "tune"]
+    state: Literal["succeeded", "failed", "cancelled"]
+    attempt: int
+    label: str
+    tag: str | None
+    external_id: str | None
+    done: int
+    total: int
+    counts: Counts
+    error: EventError | None
+    finished_at: datetime
+    links: Links
+
+
+class Event(Document):
+    """What a webhook is sent when a job has ended."""
+
+    id: str = Field(description="the same in each try: what was seen once need not be done again")
+    type: Literal["job.succeeded", "job.failed", "job.cancelled"]
+    timestamp: datetime
+    data: EndedJob

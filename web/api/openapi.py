@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from shared.specs import SPECS, JobMarks
-from web.api.documents import Problem
+from web.api.documents import Event, Problem
 from web.api.operations import OPERATIONS, Operation
 
 REF = "#/components/schemas/{model}"
@@ -28,13 +28,24 @@ ACCEPTED = {  # request headers
     "Prefer": "wait=30: hold the answer back for up to so many seconds (at most 60), until the job ends or changes",
     "Content-Digest": "sha-256=:BASE64: of the body (RFC 9530); what arrives is checked against it",
     "Last-Event-ID": "the id of the last event that was seen; only what has changed since is told",
+    "Upload-Offset": "bytes that have arrived, where this part begins",
     "If-None-Match": "the ETag of an answer that is at hand; 304 when it still holds",
 }
 TOLD = {  # headers of answers
-    "Location": "where the job is",
+    "Location": "where the job, or what was made, is",
     "Retry-After": "seconds after which to ask again: half of what is left of the job, by its measured rate",
     "RateLimit": "requests left (r) and seconds until they begin anew (t)",
     "ETag": "changes with the answer; send it as If-None-Match",
+}
+HEADERS = {
+    HTTPStatus.ACCEPTED: ("Location", "Retry-After"),
+    HTTPStatus.CREATED: ("Location",),
+    HTTPStatus.OK: ("ETag",),
+}
+SIGNED = {  # headers of webhooks
+    "webhook-id": "of the event, the same in each try",
+    "webhook-timestamp": "of this try, in seconds since 1970; refuse what is more than five minutes off",
+    "webhook-signature": "v1,BASE64 of HMAC-SHA256 over ID.TIMESTAMP.BODY (Standard Webhooks)",
 }
 ABOUT = """Batch verification of signatures. Send the key as `Authorization: Bearer KEY`.
 
@@ -75,11 +86,29 @@ def description() -> dict[str, Any]:
         "info": {"title": "Countersign", "version": version("countersign"), "description": ABOUT},
         "security": [{"key": []}],
         "paths": paths,
+        "webhooks": {"jobEnded": {"post": _told(schemas)}},
         "components": {
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
             "responses": {"Problem": {"description": "A problem document", "content": {PROBLEM: {"schema": problem}}}},
             "schemas": dict(sorted(schemas.found.items())),
         },
+    }
+
+
+def _told(schemas: Schemas) -> dict[str, Any]:
+    """What receivers of webhooks are sent."""
+    headers = [
+        {"name": name, "in": "header", "required": True, "description": text, "schema": {"type": "string"}}
+        for name, text in SIGNED.items()
+    ]
+    return {
+        "operationId": "job_ended",
+        "summary": "A job has ended",
+        "description": "Sent until it is answered with 2xx, for about a day; redirects are not followed.",
+        "security": [],
+        "parameters": headers,
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schemas.refer(Event)}}},
+        "responses": {"2XX": {"description": "It has arrived"}},
     }
 
 
@@ -124,8 +153,7 @@ def _answers(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     content: dict[str, Any] = {media: {"schema": {"type": "string"}} for media in operation.media}
     if operation.answer:
         content[operation.media[0]]["schema"] = schemas.refer(operation.answer)
-    own = {HTTPStatus.ACCEPTED: ("Location", "Retry-After"), HTTPStatus.OK: ("ETag",)}.get(status, ())
-    told = (*own, "RateLimit")
+    told = (*HEADERS.get(status, ()), "RateLimit")
     answer: dict[str, Any] = {"description": operation.summary}
     if content:
         answer["content"] = content

@@ -56,7 +56,7 @@ class Operation:
     ``web.api.openapi``, and ``body`` what the request carries.
     """
 
-    method: Literal["GET", "POST", "PUT", "DELETE"]
+    method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
     path: str
     view: Callable[..., Response]
     summary: str

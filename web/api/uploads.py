@@ -8,13 +8,15 @@ import hashlib
 import re
 import secrets
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import PurePath
 
 from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
 
+from shared.db import utcnow
 from shared.errors import InvalidInput
-from shared.jobs.uploads import add_upload, find_upload, with_digest
+from shared.jobs.uploads import add_upload, find_upload, keep_for
 from shared.storage import PIECE
 from shared.tables import Upload
 from web.api import documents
@@ -51,11 +53,13 @@ def add_routes(blueprint: Blueprint) -> None:
 def put_file(query: FileQuery) -> Response:
     """Store the body, which is streamed to the storage and checked against ``Content-Digest``.
 
-    A file that is known already is not stored again: ask ``GET /files/{digest}`` to spare the sending as well.
+    A file that is known already is not stored again: ask ``GET /files/{digest}`` to spare the sending as well. One
+    that no job names within 48 hours (the server's setting) is removed.
     """
     wanted = wanted_digest()
-    with services().database.read() as session:
-        known = session.scalars(with_digest(wanted)).first()
+    hours = services().settings.file_hours
+    with services().database.write() as session:
+        known = keep_for(session, wanted, hours)
     if known is not None:
         for _ in body_pieces():  # an answer before the end of a body looks like a broken connection to many clients
             pass
@@ -67,9 +71,10 @@ def put_file(query: FileQuery) -> Response:
             "digest_mismatch",
             f"What arrived has the digest {stored.digest} and {stored.size:,} bytes, not {wanted}. Send it again.",
         )
-    name = PurePath(query.filename.replace("\\", "/")).name or "unnamed"
+    expires_at = utcnow() + timedelta(hours=hours)
     with services().database.write() as session:
-        upload = add_upload(session, stored.key, stored.digest, stored.size, name)
+        name = last_part(query.filename)
+        upload = add_upload(session, stored.key, stored.digest, stored.size, name, expires_at)
     return _answer(upload)
 
 
@@ -87,8 +92,13 @@ def _answer(upload: Upload) -> Response:
 
 
 def _file_json(upload: Upload) -> dict[str, object]:
-    links = {"self": url_for("api.get_file", digest=upload.digest)}
-    return {"digest": upload.digest, "size": upload.size, "filename": upload.filename, "links": links}
+    return {
+        "digest": upload.digest,
+        "size": upload.size,
+        "filename": upload.filename,
+        "expires_at": upload.expires_at.isoformat() if upload.expires_at else None,
+        "links": {"self": url_for("api.get_file", digest=upload.digest)},
+    }
 
 
 def wanted_digest() -> str:
@@ -115,3 +125,8 @@ def body_pieces() -> Iterator[bytes]:
     """The body of the request as it arrives."""
     while piece := request.stream.read(PIECE):
         yield piece
+
+
+def last_part(filename: str) -> str:
+    """The name of a file without the folders that its sender may have written before it."""
+    return PurePath(filename.replace("\\", "/")).name or "unnamed"

@@ -17,6 +17,7 @@ from web.cli.common import connect, json_option
 from web.cli.jobs import cancel, jobs, retry, wait
 from web.cli.models import models
 from web.cli.submit import submit
+from web.cli.webhooks import webhooks
 
 PLUGINS = "countersign.commands"  # commands that need the worker's packages are registered by them
 
@@ -138,6 +139,6 @@ def results(job: str, form: str, as_json: bool, out: Path | None) -> None:
                 table(job, target)
 
 
-for command in (jobs, wait, cancel, retry, models):
+for command in (jobs, wait, cancel, retry, models, webhooks):
     main.add_command(command)
 main.add_command(submit)

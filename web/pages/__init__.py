@@ -22,6 +22,7 @@ from web.pages import (
     submit,
     tune,
     views,
+    webhooks,
     words,
 )
 from web.pages.local import local_target, sender_target
@@ -44,6 +45,7 @@ for part in (
     scores,
     views,
     words,
+    webhooks,
 ):
     part.register(blueprint)
 

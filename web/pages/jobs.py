@@ -31,6 +31,7 @@ from shared.jobs.reviews import count_reviews
 from shared.jobs.searching import JobSearch, find_jobs, submitters
 from shared.jobs.uploads import storable
 from shared.tables import Epoch, Job, JobState, ModelVersion, Verdict
+from shared.webhooks.hooks import deliveries_of_job
 from web import auth, present
 from web.api.jobs import ring_retry
 from web.api.results import csv_response
@@ -110,7 +111,8 @@ def job(job_id: str) -> str:
         values = _live_values(session, found)
         values |= _results_values(session, found) if found.kind == "verify" else {}
         values |= answer_values(session, found) if found.kind == "identify" else {}
-    return render_template("job.html", **values)
+        told = deliveries_of_job(session, found.id, auth.current_person().id)
+    return render_template("job.html", deliveries=told, **values)
 
 
 def live(job_id: str) -> Response:

@@ -1,4 +1,4 @@
-"""Likelihood ratios, identifications, trials, reviews, tags, idempotency keys, archived models"""
+"""Likelihood ratios, identifications, trials, reviews, tags, idempotency keys, webhooks, archived models"""
 
 import sqlalchemy as sa
 from alembic import op
@@ -77,6 +77,8 @@ def upgrade() -> None:
     )
     _add_marks()
     _add_idempotency_keys()
+    _add_webhooks()
+    _add_partial_uploads()
 
 
 def _add_marks() -> None:
@@ -114,9 +116,88 @@ def _add_idempotency_keys() -> None:
     op.create_index(op.f("ix_idempotency_keys_created_at"), "idempotency_keys", ["created_at"])
 
 
+def _add_webhooks() -> None:
+    op.create_table(
+        "webhooks",
+        sa.Column("id", BIG, nullable=False),
+        sa.Column("public_id", sa.String(length=40), nullable=False),
+        sa.Column("person_id", BIG, nullable=False),
+        sa.Column("url", sa.String(length=1000), nullable=False),
+        sa.Column("label", sa.String(length=80), nullable=False),
+        sa.Column("scope", sa.String(length=8), nullable=False),
+        sa.Column("secret", sa.String(length=80), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(timezone=True), nullable=True),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name=op.f("fk_webhooks_person_id_people")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_webhooks")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_webhooks_public_id")),
+    )
+    op.create_index(op.f("ix_webhooks_person_id"), "webhooks", ["person_id"])
+    op.create_table(
+        "deliveries",
+        sa.Column("id", BIG, nullable=False),
+        sa.Column("event_id", sa.String(length=40), nullable=False),
+        sa.Column("webhook_id", BIG, nullable=False),
+        sa.Column("job_id", BIG, nullable=True),
+        sa.Column("type", sa.String(length=20), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=10), nullable=False),
+        sa.Column("tries", BIG, nullable=False),
+        sa.Column("due", sa.Double(), nullable=False),
+        sa.Column("attempts", sa.JSON(), nullable=False),
+        sa.Column("created_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["webhook_id"], ["webhooks.id"], name=op.f("fk_deliveries_webhook_id_webhooks")),
+        sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_deliveries_job_id_jobs")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_deliveries")),
+        sa.UniqueConstraint("event_id", name=op.f("uq_deliveries_event_id")),
+    )
+    op.create_index("ix_deliveries_webhook_id", "deliveries", ["webhook_id", "id"])
+    op.create_index("ix_deliveries_job_id", "deliveries", ["job_id"])
+    undone = sa.text("state IN ('waiting', 'sending')")
+    op.create_index("ix_deliveries_open", "deliveries", ["due"], sqlite_where=undone, postgresql_where=undone)
+
+
+def _add_partial_uploads() -> None:
+    """Files that are sent in parts, and when one that no job names is removed."""
+    with op.batch_alter_table("uploads", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("expires_at", sa.DateTime(timezone=True), nullable=True))
+    some = sa.text("expires_at IS NOT NULL")
+    op.create_index("ix_uploads_expires_at", "uploads", ["expires_at"], sqlite_where=some, postgresql_where=some)
+    op.create_table(
+        "partial_uploads",
+        sa.Column("id", BIG, nullable=False),
+        sa.Column("public_id", sa.String(length=40), nullable=False),
+        sa.Column("person_id", BIG, nullable=False),
+        sa.Column("digest", sa.String(length=80), nullable=False),
+        sa.Column("size", BIG, nullable=False),
+        sa.Column("filename", sa.String(length=255), nullable=False),
+        sa.Column("expires_at", sa.DateTime(timezone=True), nullable=False),
+        sa.ForeignKeyConstraint(["person_id"], ["people.id"], name=op.f("fk_partial_uploads_person_id_people")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_partial_uploads")),
+        sa.UniqueConstraint("public_id", name=op.f("uq_partial_uploads_public_id")),
+        sa.UniqueConstraint("person_id", "digest", name=op.f("uq_partial_uploads_person_id_digest")),
+    )
+    op.create_index(op.f("ix_partial_uploads_expires_at"), "partial_uploads", ["expires_at"])
+
+
+NEW_TABLES = (
+    "identifications",
+    "trials",
+    "study_events",
+    "reviews",
+    "idempotency_keys",
+    "webhooks",
+    "deliveries",
+    "partial_uploads",
+)
+
+
 def downgrade() -> None:
-    for table in ("idempotency_keys", "reviews", "study_events", "trials", "identifications"):
+    for table in reversed(NEW_TABLES):
         op.drop_table(table)
+    op.drop_index("ix_uploads_expires_at", "uploads")
+    with op.batch_alter_table("uploads", schema=None) as batch_op:
+        batch_op.drop_column("expires_at")
     op.drop_index("ix_jobs_external_id", "jobs")
     op.drop_index("ix_jobs_tag", "jobs")
     with op.batch_alter_table("comparisons", schema=None) as batch_op:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import NotFound, StorageFull
+from shared.errors import Conflict, NotFound, StorageFull
 from shared.storage import STALE_SECONDS, FolderStore, open_store, pieces_of
 
 
@@ -152,3 +152,30 @@ def test_what_a_killed_process_left_half_written_goes_after_a_day(tmp_path: Path
     os.utime(old, (0, time.time() - STALE_SECONDS - 60))
     FolderStore(tmp_path)
     assert list((tmp_path / "staging").iterdir()) == [fresh]
+
+
+def test_a_blob_grows_at_its_end_only(store: FolderStore) -> None:
+    assert store.length("partial/one") == 0
+    store.extend("partial/one", 0, b"ab")
+    for wrong in (0, 1, 3):
+        with pytest.raises(Conflict) as caught:
+            store.extend("partial/one", wrong, b"x")
+        assert caught.value.code == "upload_offset"
+    store.extend("partial/one", 2, b"c")
+    assert store.length("partial/one") == 3
+    store.move("partial/one", "uploads/one")
+    assert files_in(store) == ["uploads/one"]
+    with store.open("uploads/one") as file:
+        assert file.read() == b"abc"
+    with pytest.raises(NotFound):
+        store.move("partial/one", "uploads/two")
+
+
+def test_what_finds_room_in_a_growing_blob_is_kept(store: FolderStore) -> None:
+    content = bytes(range(250)) * 8
+    with largest_file(1000), pytest.raises(StorageFull):
+        store.extend("partial/one", 0, content)
+    assert store.length("partial/one") == 1000
+    store.extend("partial/one", 1000, content[1000:])
+    with store.open("partial/one") as file:
+        assert file.read() == content

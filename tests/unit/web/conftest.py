@@ -33,6 +33,9 @@ class Caller:
     def put(self, path: str, **options: Any) -> TestResponse:
         return self._call("PUT", path, **options)
 
+    def patch(self, path: str, **options: Any) -> TestResponse:
+        return self._call("PATCH", path, **options)
+
     def delete(self, path: str) -> TestResponse:
         return self._call("DELETE", path)
 

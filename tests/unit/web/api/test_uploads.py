@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,8 +12,11 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from shared.config import Settings
-from shared.db import Database
-from shared.tables import Job, Region, Upload
+from shared.db import Database, utcnow
+from shared.jobs.partial import blob_of, remove_expired
+from shared.jobs.uploads import use_upload
+from shared.storage import FolderStore
+from shared.tables import Job, PartialUpload, Region, Upload
 from tests.factories import png, unbacked_model
 from tests.unit.web.api.test_jobs import assert_problem, batch, blobs
 from tests.unit.web.conftest import Caller
@@ -33,10 +37,14 @@ def test_a_file_is_sent_once_and_named_by_jobs(caller: Caller, database: Databas
     sent = put(caller, batch())
     assert (sent.status_code, sent.get_json()["digest"], sent.get_json()["filename"]) == (201, digest, "a.zip")
     assert caller.get(sent.headers["Location"].removeprefix("/api/v1")).get_json() == sent.get_json()
-    assert put(caller, batch(), "again.zip").get_json() == sent.get_json()
+    again = put(caller, batch(), "again.zip").get_json()
+    assert again | {"expires_at": ""} == sent.get_json() | {"expires_at": ""}
+    assert again["expires_at"] > sent.get_json()["expires_at"]
     for _ in range(2):
         job = caller.submit(archive_digest=digest)
         assert (job.status_code, job.get_json()["label"]) == (202, "a.zip")
+    assert caller.get(f"/files/{digest}").get_json()["expires_at"] is None
+    assert put(caller, batch()).get_json()["expires_at"] is None
     assert len(blobs(settings)) == 1
     with database.read() as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(Upload)) == 1
@@ -83,3 +91,126 @@ def test_a_refused_job_keeps_the_file_it_named(caller: Caller, settings: Setting
     known = put(caller, batch()).get_json()["digest"]
     assert_problem(caller.submit(archive_digest=known), 422, "model_none")
     assert len(blobs(settings)) == 1
+
+
+def time_passes(database: Database) -> None:
+    """All that expires some day has expired."""
+    past = utcnow() - timedelta(seconds=1)
+    with database.write() as session:
+        session.execute(sa.update(Upload).where(Upload.expires_at.is_not(None)).values(expires_at=past))
+        session.execute(sa.update(PartialUpload).values(expires_at=past))
+
+
+def test_a_file_that_no_job_names_is_removed(caller: Caller, database: Database, store: FolderStore) -> None:
+    unbacked_model(database)
+    named, paired, idle = batch(), png(1), png(2)
+    digests = [put(caller, content).get_json()["digest"] for content in (named, paired, idle)]
+    assert remove_expired(database, store) == 0
+    assert caller.submit(archive_digest=digests[0]).status_code == 202
+    assert caller.submit(questioned=png(3), reference_digest=digests[1]).status_code == 202
+    time_passes(database)
+    assert remove_expired(database, store) == 1
+    assert [caller.get(f"/files/{digest}").status_code for digest in digests] == [200, 200, 404]
+    assert_problem(caller.submit(questioned=png(3), reference_digest=digests[2]), 404, "file_unknown")
+    for stored in (named, paired):
+        assert put(caller, stored).get_json()["expires_at"] is None
+    with database.read() as session:
+        assert all(store.exists(blob) for blob in session.scalars(sa.select(Upload.blob)))
+
+
+def test_a_file_that_expires_while_a_job_names_it_is_missed(caller: Caller, database: Database) -> None:
+    """It was found, then its row was removed, and only then the job is written."""
+    put(caller, batch())
+    with database.write() as session:
+        upload = session.scalars(sa.select(Upload)).one()
+        session.delete(upload)
+        session.flush()
+        assert use_upload(session, upload.blob) is None
+
+
+def test_what_is_named_at_the_last_moment_is_kept(caller: Caller, database: Database, store: FolderStore) -> None:
+    digest = put(caller, batch()).get_json()["digest"]
+    time_passes(database)
+    unbacked_model(database)
+    assert caller.submit(archive_digest=digest).status_code == 202
+    assert remove_expired(database, store) == 0
+    assert caller.get(f"/files/{digest}").status_code == 200
+
+
+def begun(caller: Caller, content: bytes, **fields: Any) -> TestResponse:
+    digest = f"sha256:{hashlib.sha256(content).hexdigest()}"
+    return caller.post("/uploads", json={"digest": digest, "size": len(content), "filename": "a.zip"} | fields)
+
+
+def part(caller: Caller, path: str, offset: int, content: bytes) -> TestResponse:
+    return caller.patch(path, data=content, headers={"Upload-Offset": str(offset)})
+
+
+def test_a_file_arrives_in_parts(caller: Caller, database: Database, settings: Settings) -> None:
+    unbacked_model(database)
+    content = batch()
+    answer = begun(caller, content)
+    path = answer.headers["Location"].removeprefix("/api/v1")
+    assert (answer.status_code, answer.headers["Upload-Offset"], answer.get_json()["offset"]) == (201, "0", 0)
+    assert part(caller, path, 0, content[:100]).headers["Upload-Complete"] == "?0"
+    assert part(caller, path, 100, content[100:300]).get_json()["offset"] == 300
+    assert_problem(part(caller, path, 100, content[100:]), 409, "upload_offset")
+    assert begun(caller, content).get_json()["id"] == answer.get_json()["id"]
+    assert caller.get(path).headers["Upload-Offset"] == "300"
+    done = part(caller, path, 300, content[300:])
+    assert (done.headers["Upload-Complete"], done.get_json()["complete"]) == ("?1", True)
+    assert_problem(caller.get(path), 404, "upload_unknown")
+    known = caller.get(done.get_json()["links"]["file"].removeprefix("/api/v1")).get_json()
+    assert (known["filename"], known["size"]) == ("a.zip", len(content))
+    assert caller.submit(archive_digest=known["digest"]).status_code == 202
+    assert len(blobs(settings)) == 1
+
+
+def test_what_arrived_whole_but_was_not_finished_is_finished(
+    caller: Caller, database: Database, store: FolderStore
+) -> None:
+    path = begun(caller, b"content").headers["Location"].removeprefix("/api/v1")
+    with database.read() as session:
+        store.extend(blob_of(session.scalars(sa.select(PartialUpload)).one()), 0, b"content")
+    assert part(caller, path, 7, b"").get_json()["complete"]
+    empty = begun(caller, b"").headers["Location"].removeprefix("/api/v1")
+    assert part(caller, empty, 0, b"").get_json()["complete"]
+
+
+def test_parts_that_are_not_the_file_are_refused(caller: Caller, store: FolderStore) -> None:
+    path = begun(caller, b"content").headers["Location"].removeprefix("/api/v1")
+    assert_problem(caller.patch(path, data=b"x"), 422, "upload_offset")
+    assert_problem(part(caller, path, 0, b"content and more"), 422, "upload_length")
+    assert_problem(part(caller, path, 0, b"CONTENT"), 422, "digest_mismatch")
+    assert_problem(caller.get(path), 404, "upload_unknown")
+    assert not list(store.root.glob("partial/*"))
+
+
+@pytest.mark.parametrize(
+    ("fields", "status", "code"),
+    [
+        ({"digest": "sha256:12"}, 422, "digest_invalid"),
+        ({"size": -1}, 422, "field_invalid"),
+        ({"size": 2**50}, 413, "upload_too_large"),
+        ({"name": "x"}, 422, "field_invalid"),
+    ],
+)
+def test_uploads_that_cannot_be_begun(caller: Caller, fields: dict[str, Any], status: int, code: str) -> None:
+    assert_problem(begun(caller, b"content", **fields), status, code)
+
+
+def test_an_upload_begun_with_another_size(caller: Caller) -> None:
+    begun(caller, b"content")
+    assert_problem(begun(caller, b"content", size=8), 422, "upload_length")
+
+
+def test_unfinished_uploads_go(caller: Caller, database: Database, store: FolderStore) -> None:
+    paths = [begun(caller, text).headers["Location"].removeprefix("/api/v1") for text in (b"first", b"second")]
+    for path in paths:
+        part(caller, path, 0, b"x")
+    assert caller.delete(paths[0]).status_code == 204
+    assert len(list(store.root.glob("partial/*"))) == 1
+    time_passes(database)
+    assert remove_expired(database, store) == 1
+    assert_problem(part(caller, paths[1], 1, b"econd"), 404, "upload_unknown")
+    assert not list(store.root.glob("partial/*"))

@@ -1,0 +1,27 @@
+"""From a job submitted to the receiver that is told of its end, through every process of the stack."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests.factories import png, write_files
+from tests.servers import Receiver, Stack, wait_for
+from web.client import verify_webhook
+
+
+def test_the_end_of_a_job_reaches_its_receiver(stack: Stack, tmp_path: Path) -> None:
+    write_files(tmp_path, {"q.png": png(1), "r.png": png(2)})
+    with stack.client() as client, Receiver().running() as receiver:
+        webhook = client.add_webhook(receiver.url)
+        job = stack.json("submit", "verify", tmp_path / "q.png", tmp_path / "r.png", "--wait")
+        wait_for(lambda: receiver.got, "the event", 30)
+        _, headers, body = receiver.got[0]
+        event = verify_webhook(webhook["secret"], headers, body)
+        assert (event["type"], event["data"]["id"]) == ("job.succeeded", job["id"])
+
+        def told() -> bool:
+            (delivery,) = client.deliveries(webhook["id"], job=job["id"])
+            return str(delivery["state"]) == "delivered"
+
+        wait_for(told, "the log to say so", 10)
+        client.delete_webhook(webhook["id"])
