@@ -100,6 +100,9 @@ class Naming:
                 self._region_ids[name] = found.id
             elif not isinstance(found, Fault):
                 fresh[name] = self._values(ref, found)
+        files = {found.upload_id for ref in wanted.values() if isinstance(found := self._found[ref.entry], SentFile)}
+        for some in parts(files):  # a file that a job names is kept
+            session.execute(sa.update(Upload).where(Upload.id.in_(some)).values(expires_at=None))
         insert_ignore(session, Region, list(fresh.values()))
         stored = _stored(session, fresh.values())
         self._region_ids |= {name: stored[values["upload_id"], values["name"]] for name, values in fresh.items()}

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+from datetime import timedelta
 
 import sqlalchemy as sa
 
+from shared.db import utcnow
+from shared.jobs.partial import remove_expired
 from shared.jobs.uploads import add_upload
 from shared.tables import Comparison, ReferenceSet, Region, Upload
 from tests.factories import batch_of, png, reload, results_of
@@ -23,7 +26,7 @@ def sent_alone(context: Context, content: bytes, filename: str) -> str:
     """The digest of a file that was sent by ``PUT /files``."""
     stored = send(context, content, filename).stored
     with context.database.write() as session:
-        add_upload(session, stored.key, stored.digest, stored.size, filename)
+        add_upload(session, stored.key, stored.digest, stored.size, filename, utcnow() + timedelta(hours=1))
     assert stored.digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
     return stored.digest
 
@@ -44,6 +47,19 @@ def test_files_that_were_sent_before_are_named_by_their_digest(context: Context,
         ("cheque.png", "cheque.png"),
     ]
     assert {row.digest for row in found} == {pixel_digest(decode(png(seed))) for seed in range(3)}
+
+
+def test_a_file_that_a_manifest_names_is_kept(context: Context, submit: Submit) -> None:
+    card, cheque = sent_alone(context, png(1), "card.png"), sent_alone(context, png(2), "cheque.png")
+    take_in(context, submit(context, batch_of(("1", "0.png", card), images={"0.png": png(0)})).public_id)
+    with context.database.write() as session:
+        later = sa.update(Upload).where(Upload.expires_at.is_not(None)).values(expires_at=utcnow())
+        session.execute(later)
+    assert remove_expired(context.database, context.store) == 1
+    with context.database.read() as session:
+        left = set(session.scalars(sa.select(Upload.digest)))
+    assert card in left
+    assert cheque not in left
 
 
 def test_images_that_were_scored_before_are_named_by_their_pixels(context: Context, submit: Submit) -> None:
