@@ -36,7 +36,7 @@ class Sent:
 
     stored: Stored
     filename: str
-    known: bool = False  # sent before, and named by its digest
+    known: bool = False  # sent before: it has its row
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,7 +40,7 @@ def earlier_of(session: Session) -> Earlier | None:
     uploads = [job.upload] if job.upload else _pair_of(session, job)
     if job.kind != "verify" or not uploads:
         raise InvalidInput("job_not_repeatable", "Only a verification can be submitted again from its page.")
-    files = (Sent(Stored(each.blob, each.digest, each.size), each.filename) for each in uploads)
+    files = (Sent(Stored(each.blob, each.digest, each.size), each.filename, known=True) for each in uploads)
     return Earlier(job, tuple(files))
 
 
