@@ -201,9 +201,10 @@ class Client(WebhookCalls):
         """All results of a verification, or those of one verdict, fetched a page at a time."""
         return self._pages(f"/jobs/{job_id}/results", "results", {"verdict": verdict} if verdict else {})
 
-    def results_csv(self, job_id: str, target: IO[bytes]) -> None:
-        """Write all results of a verification as CSV into ``target``, as they arrive."""
-        self._csv(f"/jobs/{job_id}/results", target)
+    def results_csv(self, job_id: str, target: IO[bytes], verdict: str | None = None) -> None:
+        """Write all results of a verification, or those of one verdict, as CSV into ``target``, as they arrive."""
+        wanted = {"verdict": verdict} if verdict else {}
+        self._stream(f"/jobs/{job_id}/results", {"format": "csv", **wanted}, target)
 
     def identifications(self, job_id: str) -> Iterator[Document]:
         """All answers of an identification, fetched a page at a time."""

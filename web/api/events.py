@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from itertools import chain
 
 from flask import Blueprint, Response, request, stream_with_context
 
@@ -14,7 +15,7 @@ from shared.tables import JobState
 from web import present
 from web.api.jobs import load_job
 from web.api.operations import Operation, register
-from web.api.waiting import pause_until
+from web.api.waiting import looks
 from web.services import services
 
 LONGEST = 600.0  # seconds; a browser opens the stream anew by itself
@@ -54,7 +55,7 @@ def events(job_id: str) -> Response:
 def _events(job_id: str, known: str) -> Iterator[str]:
     end, spoken = time.monotonic() + LONGEST, time.monotonic()
     yield "retry: 2000\n\n"
-    while True:
+    for _ in chain([None], looks(end)):
         job = load_job(job_id)
         data = json.dumps(present.job_json(job), ensure_ascii=False)
         tag = hashlib.sha256(data.encode()).hexdigest()[:16]
@@ -64,5 +65,5 @@ def _events(job_id: str, known: str) -> Iterator[str]:
         elif time.monotonic() - spoken > BEAT_SECONDS:
             spoken = time.monotonic()
             yield ": still here\n\n"
-        if JobState(job.state).ended or not pause_until(end):
+        if JobState(job.state).ended:
             return

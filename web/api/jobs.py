@@ -17,7 +17,7 @@ from web import auth, present
 from web.api import documents
 from web.api.idempotency import answer_once
 from web.api.operations import MAX_ORDINAL, MAX_PAGE, Operation, Query, register
-from web.api.waiting import pause_until, place_to_wait, preferred_wait
+from web.api.waiting import looks, place_to_wait, preferred_wait
 from web.services import services
 from web.uploads import submit_from_request
 
@@ -122,8 +122,10 @@ def get_job(job_id: str) -> Response:
     seconds = preferred_wait()
     with place_to_wait(seconds) as end:
         response = _job_response(job_id)
-        while end and not _worth_telling(response) and pause_until(end):
+        for _ in () if _worth_telling(response) else looks(end):
             response = _job_response(job_id)
+            if _worth_telling(response):
+                break
     if end:
         response.headers["Preference-Applied"] = f"wait={seconds}"
     return response

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from http import HTTPStatus
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -19,6 +20,7 @@ from web.cli.models import models
 from web.cli.submit import submit
 from web.cli.webhooks import webhooks
 
+VERDICTS = ("accept", "review", "reject", "unscorable")
 PLUGINS = "countersign.commands"  # commands that need the worker's packages are registered by them
 
 
@@ -123,15 +125,21 @@ def status(job: str, as_json: bool) -> None:
 @click.argument("job")
 @click.option("--format", "form", type=click.Choice(["csv", "json"]), default="csv", show_default=True)
 @click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--verdict", type=click.Choice(VERDICTS), help="Only these, of a verification.")
+@click.option("--errors", "verdict", flag_value="unscorable", help="Only what could not be scored, and why.")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead.")
-def results(job: str, form: str, as_json: bool, out: Path | None) -> None:
+def results(job: str, form: str, as_json: bool, verdict: str | None, out: Path | None) -> None:
     """Print the results of JOB: all that are there so far."""
     with connect() as client:
         ways = {
             "identify": (client.identifications, client.identifications_csv),
             "tune": (client.trials, client.trials_csv),
         }
-        documents, table = ways.get(client.job(job)["kind"], (client.results, client.results_csv))
+        kind = client.job(job)["kind"]
+        if verdict and kind in ways:
+            raise click.UsageError(f"{job} is no verification: its results have no verdicts. Leave the option out.")
+        of_verdict = (partial(client.results, verdict=verdict), partial(client.results_csv, verdict=verdict))
+        documents, table = ways.get(kind, of_verdict)
         with click.open_file(str(out or "-"), "wb") as target:
             if as_json or form == "json":
                 output.write_json_list(documents(job), target)

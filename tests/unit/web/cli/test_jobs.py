@@ -7,10 +7,14 @@ import socket
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from shared.db import Database
-from tests.factories import Doorbells, png, unbacked_model, write_files
+from shared.jobs.chunks import claim_chunks, record
+from shared.tables import Verdict
+from tests.factories import Doorbells, batch_job, png, scores, tune_job, unbacked_model, write_files
 from tests.unit.web.cli.conftest import Terminal
+from web.cli.main import VERDICTS, main
 
 
 def submit(terminal: Terminal, folder: Path, *options: str) -> str:
@@ -42,6 +46,33 @@ def test_cancel_wait_retry(terminal: Terminal, tmp_path: Path, sqlite_database: 
     assert json.loads(terminal.run("retry", job, "--json").stdout)["attempt"] == 2
     again = terminal.run("retry", job)
     assert (again.exit_code, "[job_not_retryable]" in again.output) == (1, True)
+
+
+def test_results_of_one_verdict(terminal: Terminal, sqlite_database: Database) -> None:
+    job = batch_job(sqlite_database, unbacked_model(sqlite_database), 8, 4)
+    for verdict in ("accept", "unscorable"):
+        claim = claim_chunks(sqlite_database, "w", 30, 4)
+        assert claim is not None
+        record(sqlite_database, claim, scores(claim, verdict))
+    assert set(VERDICTS) == set(Verdict)
+    lines = terminal.run("results", job.public_id, "--verdict", "accept").stdout.splitlines()
+    assert [line.split(",")[0] for line in lines[1:]] == ["id-1", "id-2", "id-3", "id-4"]
+    errors = json.loads(terminal.run("results", job.public_id, "--errors", "--json").stdout)
+    assert [row["ordinal"] for row in errors] == [5, 6, 7, 8]
+    search = tune_job(sqlite_database, [])
+    assert terminal.run("results", search.public_id, "--errors").exit_code == 2
+
+
+def test_a_shell_completes_commands_and_choices() -> None:
+    def completed(words: str) -> list[str]:
+        place = str(len(words.split(" ")) - 1)
+        asked = {"_COUNTERSIGN_COMPLETE": "bash_complete", "COMP_WORDS": words, "COMP_CWORD": place}
+        done = CliRunner().invoke(main, [], prog_name="countersign", env=asked)
+        return [line.partition(",")[2] for line in done.stdout.splitlines()]
+
+    assert {"results", "submit", "up"} <= set(completed("countersign "))
+    assert completed("countersign submit ver") == ["verify"]
+    assert completed("countersign results job_1 --verdict re") == ["review", "reject"]
 
 
 def test_exit_codes(terminal: Terminal, tmp_path: Path, doorbell: Doorbells) -> None:
