@@ -18,6 +18,7 @@ import httpx
 
 from shared.errors import CountersignError, NotAuthorised, Unavailable
 from shared.webhooks.signing import verify_webhook as verify_webhook  # for programs that receive webhooks
+from web.parts import PART, length, send_in_parts
 from web.webhook_calls import WebhookCalls
 
 TIMEOUT = httpx.Timeout(60.0, connect=5.0, write=None)
@@ -45,9 +46,15 @@ class Client(WebhookCalls):
     """Talks to one server with one key."""
 
     def __init__(
-        self, url: str, key: str, pauses: Sequence[float] = RESEND_PAUSES, transport: httpx.BaseTransport | None = None
+        self,
+        url: str,
+        key: str,
+        pauses: Sequence[float] = RESEND_PAUSES,
+        transport: httpx.BaseTransport | None = None,
+        part: int = PART,
     ) -> None:
         self._pauses = pauses  # seconds before a submission whose answer was lost is sent again
+        self._part = part  # bytes; larger files go in parts of this size
         headers = {"Authorization": f"Bearer {key}"}
         limits = httpx.Limits(keepalive_expiry=KEEP_SECONDS)
         self._http = httpx.Client(
@@ -66,8 +73,10 @@ class Client(WebhookCalls):
         """Queue a job, once: ``files`` are (field, (name, stream, media type)); streams are sent as they are read.
 
         Where the answer is lost, the same request is sent again, up to three times, if its streams can be rewound.
-        It carries ``key``, or one of its own, so that it is never done twice.
+        It carries ``key``, or one of its own, so that it is never done twice. A large archive that can be rewound goes
+        in parts before: see :meth:`send_file`.
         """
+        fields, files = self._archive_before(fields, files)
         options = submission(kind, fields, files, key)
         for pause in self._pauses if rewindable(files) else ():
             try:
@@ -80,7 +89,10 @@ class Client(WebhookCalls):
         return self._call("POST", "/jobs", **options)
 
     def send_file(self, stream: IO[bytes], filename: str) -> str:
-        """The digest of a file, which is sent unless the server has it. Jobs name it, in ``archive_digest`` say."""
+        """The digest of a file, which is sent unless the server has it. Jobs name it, in ``archive_digest`` say.
+
+        A file over 64 MiB goes in parts: after a cut it goes on where it stopped, also when it is called anew.
+        """
         digest = hashlib.file_digest(stream, "sha256")  # type: ignore[arg-type]  # typed IO[bytes]
         name = f"sha256:{digest.hexdigest()}"
         try:
@@ -88,11 +100,28 @@ class Client(WebhookCalls):
         except ApiError as error:
             if error.code != "file_unknown":
                 raise
+            size = length(stream)
+            if size > self._part:
+                told = {"digest": name, "size": size, "filename": filename}
+                part, pauses = self._part, self._pauses
+                send_in_parts(self._call, stream, told, part=part, pauses=pauses, worth_again=worth_again)
+                return name
             stream.seek(0)
             headers = content_digest(digest.digest())
             options = {"params": {"filename": filename}, "headers": headers, "timeout": SUBMIT_TIMEOUT}
             self._call("PUT", "/files", content=stream, **options)
         return name
+
+    def _archive_before(self, fields: dict[str, str], files: Files) -> tuple[dict[str, str], Files]:
+        """What is left to submit once a large archive was sent by itself."""
+        for field, (filename, stream, _) in files:
+            if field == "archive" and stream.seekable():
+                large = length(stream) > self._part
+                stream.seek(0)
+                if large:
+                    others = [file for file in files if file[0] != "archive"]
+                    return fields | {"archive_digest": self.send_file(stream, filename)}, others
+        return fields, files
 
     def job(self, job_id: str, wait: int = 0) -> Document:
         """The job; with ``wait``, once it has ended or after so many seconds (at most 60)."""
