@@ -37,8 +37,8 @@ def send_in_parts(
     """Send ``stream``, of which ``told`` gives digest, size and filename, in parts of ``part`` bytes.
 
     After a cut it asks how much has arrived and goes on from there; it gives up, with the error of the last try, when
-    ``pauses`` (seconds) are used up and nothing has arrived meanwhile. An upload that was begun before, by another process
-    say, is gone on with.
+    ``pauses`` (seconds) are used up and nothing has arrived meanwhile. An upload that was begun before, by another
+    process say, is gone on with.
     """
     begun = call("POST", "/uploads", json=told)
     path, offset, left = f"/uploads/{begun['id']}", begun["offset"], list(pauses)
