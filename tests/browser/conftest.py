@@ -48,7 +48,7 @@ def page(chromium: Browser, stack: Stack) -> Iterator[Page]:
     def note(message: ConsoleMessage) -> None:
         # Chromium tells of each answer that is an error; one that refuses a form is meant.
         if message.type in ("error", "warning") and "status of 422" not in message.text:
-            complaints.append(f"{page.url}: {message.text}")
+            complaints.append(f"{page.url}: {message.text} {message.location}")
 
     page.on("console", note)
     page.on("pageerror", lambda error: complaints.append(f"{page.url}: {error}"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from http import HTTPStatus
 
 from flask import Blueprint, Response, current_app, send_file
 
@@ -26,6 +27,8 @@ def register(blueprint: Blueprint) -> None:
 def region_view(region_id: int, view: str) -> Response:
     """A region as it was ``sent``, or as the network named sees it. Waits for the worker that makes it.
 
+    Where it takes longer, 202 with a placeholder: it is being made, and the next look finds it.
+
     Raises:
         NotFound: no such region or view.
     """
@@ -34,17 +37,18 @@ def region_view(region_id: int, view: str) -> Response:
     if region is None or (view != SENT and view not in CANVASES):
         raise NotFound("view_unknown", "There is no such picture.")
     key = view_key(region_id, view)
-    if not services().store.exists(key) and (region.code or not _made(key, region_id, view)):
-        return _no_picture()
+    if not services().store.exists(key):
+        if region.code or not services().doorbell.ring(TaskNames.RENDER, str(region_id), view):
+            return _no_picture(HTTPStatus.NOT_FOUND)
+        if not _made(key):
+            return _no_picture(HTTPStatus.ACCEPTED)
     response = send_file(services().store.open(key), mimetype="image/png")
     response.headers["Cache-Control"] = "private, max-age=86400, immutable"
     return response
 
 
-def _made(key: str, region_id: int, view: str) -> bool:
-    """Have the picture made, and wait for it."""
-    if not services().doorbell.ring(TaskNames.RENDER, str(region_id), view):
-        return False
+def _made(key: str) -> bool:
+    """Wait for the picture."""
     until = time.monotonic() + current_app.config.get(WAIT, WAIT_SECONDS)
     while time.monotonic() < until:
         if services().store.exists(key):
@@ -53,8 +57,8 @@ def _made(key: str, region_id: int, view: str) -> bool:
     return services().store.exists(key)
 
 
-def _no_picture() -> Response:
+def _no_picture(status: HTTPStatus) -> Response:
     response = current_app.send_static_file(NO_PICTURE)
-    response.status_code = 404
+    response.status_code = status
     response.headers["Cache-Control"] = "no-store"
     return response

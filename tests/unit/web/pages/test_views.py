@@ -51,14 +51,16 @@ def test_a_picture_is_made_once_and_kept_by_the_browser(
     assert doorbell.rung == [(TaskNames.RENDER, (str(region), view), None)]
 
 
-def test_a_picture_that_nobody_makes_is_a_placeholder(
+def test_a_picture_that_is_not_made_yet_is_a_placeholder(
     sqlite_app: Flask, browser: Browser, doorbell: Renderer, region: int
 ) -> None:
     sqlite_app.config[WAIT] = 0.0
     doorbell.store = None
     response = browser.get(f"/regions/{region}/sent.png")
-    assert (response.status_code, response.mimetype) == (404, "image/svg+xml")
+    assert (response.status_code, response.mimetype) == (202, "image/svg+xml")
     assert response.headers["Cache-Control"] == "no-store"
+    doorbell.away = True
+    assert browser.get(f"/regions/{region}/sent.png").status_code == 404
 
 
 def test_an_image_known_to_be_unusable_is_not_waited_for(
