@@ -27,7 +27,8 @@ def test_every_message_twice_in_random_order_and_some_for_a_job_that_is_gone(nig
             for job in jobs:
                 assert doorbell.ring(TaskNames.SCORE, job["id"])  # before there is anything to score
             sent = [twice_and_shuffled(night, queue) for queue in QUEUES]
-            assert sum(sent) >= 2 * (2 * JOBS + len(SOLO_TASKS)), "the workers had taken the messages already"
+            rung = 2 * JOBS + 2 + len(SOLO_TASKS)  # a frozen worker is handed one all the same if it waited for it
+            assert sum(sent) >= 2 * (rung - len(workers)), "the workers had taken the messages already"
         for job in jobs:
             night.ends_undisturbed(job)
             assert {(chunk.fence, chunk.tries) for chunk in night.chunks(job)} == {(1, 1)}
