@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
+from typing import TypeVar
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from shared.db import utcnow
@@ -13,6 +16,9 @@ from shared.specs import CANDIDATE, DEFAULT
 from shared.tables import ModelAlias, ModelVersion
 
 SHORTEST_DIGEST = len("sha256:") + 8
+REGISTER_TRIES = 3
+
+Done = TypeVar("Done")
 
 
 def find_model(session: Session, name: str) -> ModelVersion:
@@ -89,6 +95,20 @@ def default_model(session: Session) -> ModelVersion:
 def _by_alias(session: Session, alias: str) -> ModelVersion | None:
     query = sa.select(ModelVersion).join(ModelAlias, ModelAlias.model_id == ModelVersion.id)
     return session.scalars(query.where(ModelAlias.alias == alias, ModelVersion.deleted_at.is_(None))).first()
+
+
+def in_turn(register: Callable[[], Done]) -> Done:
+    """What ``register``, a transaction with :func:`add_model`, returns; done anew where another took the number first.
+
+    Raises:
+        IntegrityError: it was so each of three times.
+    """
+    for _ in range(REGISTER_TRIES - 1):
+        try:
+            return register()
+        except IntegrityError:
+            continue
+    return register()
 
 
 def add_model(session: Session, model: ModelVersion, make_default: bool) -> ModelVersion:

@@ -104,7 +104,7 @@ class Client(WebhookCalls):
             if size > self._part:
                 told = {"digest": name, "size": size, "filename": filename}
                 part, pauses = self._part, self._pauses
-                send_in_parts(self._call, stream, told, part=part, pauses=pauses, worth_again=worth_again)
+                send_in_parts(self._call, stream, told, part=part, pauses=pauses)
                 return name
             stream.seek(0)
             headers = content_digest(digest.digest())

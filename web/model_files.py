@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterable
+from contextlib import suppress
 
 import sqlalchemy as sa
 from flask import Response, stream_with_context
 from pydantic import ValidationError
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import Session
 
 from shared import audit, registry
@@ -20,7 +21,6 @@ from shared.tables import ModelVersion
 from web.services import services
 
 UPLOADED = "model.upload"  # the action in the audit events
-REGISTER_TRIES = 3
 NAMELESS = "uploaded"
 
 
@@ -34,12 +34,11 @@ def receive_model(pieces: Iterable[bytes], name: str, person_id: int, wanted: st
         InvalidInput: code ``digest_mismatch``, or those of :func:`shared.model_files.check_model_file`.
         Conflict: code ``model_known``.
     """
-    store = services().store
-    stored = store.put(f"models/{secrets.token_hex(16)}.safetensors", pieces)
+    stored = services().store.put(f"models/{secrets.token_hex(16)}.safetensors", pieces)
     try:
         return _register(stored, name, person_id, wanted)
     except Exception:  # whatever it was, it is raised again
-        store.delete(stored.key)
+        _drop_unless_registered(stored)
         raise
 
 
@@ -51,17 +50,22 @@ def _register(stored: Stored, name: str, person_id: int, wanted: str | None) -> 
         )
     with services().store.open(stored.key) as file:
         meta = check_model_file(file, stored.size)
-    for tries_left in reversed(range(REGISTER_TRIES)):
-        try:
-            with services().database.write() as session:
-                _refuse_known(session, stored.digest)
-                model = registry.add_model(session, _version_of(meta, stored, name), make_default=False)
-                audit.note(session, person_id, UPLOADED, model.label, digest=model.digest)
-                return model
-        except IntegrityError:  # another model of this name took the version number first
-            if not tries_left:
-                raise
-    raise AssertionError("the loop returns or raises")
+
+    def register() -> ModelVersion:
+        with services().database.write() as session:
+            _refuse_known(session, stored.digest)
+            model = registry.add_model(session, _version_of(meta, stored, name), make_default=False)
+            audit.note(session, person_id, UPLOADED, model.label, digest=model.digest)
+            return model
+
+    return registry.in_turn(register)
+
+
+def _drop_unless_registered(stored: Stored) -> None:
+    """What is refused is not kept; while the database cannot say which it was, the file is."""
+    with suppress(SQLAlchemyError), services().database.read() as session:
+        if session.scalars(sa.select(ModelVersion.id).where(ModelVersion.blob == stored.key)).first() is None:
+            services().store.delete(stored.key)
 
 
 def _refuse_known(session: Session, digest: str) -> None:

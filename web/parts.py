@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from io import SEEK_END
 from typing import IO, Any, Protocol
@@ -12,6 +12,8 @@ from shared.errors import CountersignError
 
 PART = 64 * 2**20  # bytes of one request; a cut costs at most what the network held of it
 PIECE = 2**20  # bytes read at a time
+AWAY = "server_unreachable"  # it was there when the upload began: it may be starting anew
+CUT = (AWAY, "upload_offset")
 
 
 class Call(Protocol):
@@ -32,7 +34,6 @@ def send_in_parts(
     *,
     part: int,
     pauses: Sequence[float],
-    worth_again: Callable[[CountersignError], bool],
 ) -> None:
     """Send ``stream``, of which ``told`` gives digest, size and filename, in parts of ``part`` bytes.
 
@@ -43,24 +44,28 @@ def send_in_parts(
     begun = call("POST", "/uploads", json=told)
     path, offset, left = f"/uploads/{begun['id']}", begun["offset"], list(pauses)
     while offset < told["size"]:
-        headers = {"Upload-Offset": str(offset)}
+        options = {"content": _pieces(stream, offset, part), "headers": {"Upload-Offset": str(offset)}}
         try:
-            answer = call("PATCH", path, content=_pieces(stream, offset, part), headers=headers, timeout=None)
-            offset, left = answer["offset"], list(pauses)
+            arrived = call("PATCH", path, timeout=None, **options)["offset"]
         except CountersignError as error:
-            if not left or not (worth_again(error) or error.code == "upload_offset"):
+            if not left or error.code not in CUT:
                 raise
             time.sleep(left.pop(0))
-            arrived = _arrived(call, path, told)
-            left = list(pauses) if arrived > offset else left
-            offset = arrived
+            arrived = _arrived(call, path, told, offset)
+        if arrived > offset:
+            offset, left = arrived, list(pauses)
 
 
-def _arrived(call: Call, path: str, told: dict[str, Any]) -> int:
-    """How much has arrived; all of it, if the last part did and only its answer was lost: the upload is gone then."""
+def _arrived(call: Call, path: str, told: dict[str, Any], known: int) -> int:
+    """How much has arrived; ``known``, what had before, where the server is away.
+
+    All of it, if the last part did and only its answer was lost: the upload is gone then, and the file is there.
+    """
     try:
         return int(call("GET", path)["offset"])
     except CountersignError as error:
+        if error.code == AWAY:
+            return known
         if error.status != HTTPStatus.NOT_FOUND:
             raise
         return int(call("GET", f"/files/{told['digest']}")["size"])

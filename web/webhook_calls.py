@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -9,11 +10,12 @@ Document = dict[str, Any]
 PAGE = 100  # entries of the log that are fetched at a time
 
 
-class WebhookCalls:
+class WebhookCalls(ABC):
     """What :class:`web.client.Client` can do about webhooks; ``web.client.verify_webhook`` is for their receivers."""
 
+    @abstractmethod
     def _call(self, method: str, path: str, **options: Any) -> Document:
-        raise NotImplementedError
+        """The answer to one request."""
 
     def webhooks(self) -> list[Document]:
         """The webhooks of the key's owner, newest first."""
@@ -49,11 +51,12 @@ class WebhookCalls:
         return self._call("POST", f"/webhooks/{webhook_id}/deliveries/{event_id}/resend")
 
 
-class AsyncWebhookCalls:
+class AsyncWebhookCalls(ABC):
     """The same to await."""
 
+    @abstractmethod
     async def _call(self, method: str, path: str, **options: Any) -> Document:
-        raise NotImplementedError
+        """The answer to one request."""
 
     async def webhooks(self) -> list[Document]:
         found: list[Document] = (await self._call("GET", "/webhooks"))["webhooks"]

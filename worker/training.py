@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
 from torch import nn
 
 from shared.calibration import Calibration
 from shared.errors import NotFound
 from shared.jobs.lifecycle import succeed_job, tell
 from shared.model_files import ModelMeta
-from shared.registry import add_model
+from shared.registry import add_model, in_turn
 from shared.specs import NETWORKS, TrainSpec
 from shared.tables import Epoch, ModelVersion
 from worker.beginning import Beginning
@@ -34,8 +33,6 @@ from worker.ml.pretrained import find_weights, take_weights
 from worker.ml.sampling import Labels, Split, refuse_leak, split_writers
 from worker.ml.trained import EpochRow, FitResult
 from worker.solo import SoloJob, run_solo
-
-REGISTER_TRIES = 3
 
 
 def train_job(context: Context, job_id: str) -> None:
@@ -150,24 +147,18 @@ class _Training:
         )
         told = " ".join(part for part in (summary["validation"]["note"], note) if part)
         report = data.summary | summary["validation"] | {"threshold": result.threshold, "note": told}
-        if self._succeed(model, report):
+        if in_turn(lambda: self._succeed(model, report)):
             self._context.store.delete(self._checkpoint_key)
 
     def _succeed(self, model: ModelVersion, report: dict[str, Any]) -> bool:
         """Register the model and end the job in one transaction; False when the lease was lost meanwhile."""
-        for tries_left in reversed(range(REGISTER_TRIES)):
-            try:
-                with self._context.database.write() as session:
-                    add_model(session, model, self._spec.make_default)
-                    told = report | {"model": model.label}
-                    if not succeed_job(session, self._claim, model_id=model.id, report=told):
-                        session.rollback()
-                        return False
-                    return True
-            except IntegrityError:  # another training of this name took the version number first
-                if not tries_left:
-                    raise
-        raise AssertionError("the loop returns or raises")
+        with self._context.database.write() as session:
+            add_model(session, model, self._spec.make_default)
+            told = report | {"model": model.label}
+            kept = succeed_job(session, self._claim, model_id=model.id, report=told)
+            if not kept:
+                session.rollback()
+            return kept
 
     def _seen(self, data: Dataset) -> bytes | None:
         """The list of all images that the new model has seen; None if it is not known what its beginning has seen."""

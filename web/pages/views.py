@@ -27,7 +27,8 @@ def register(blueprint: Blueprint) -> None:
 def region_view(region_id: int, view: str) -> Response:
     """A region as it was ``sent``, or as the network named sees it. Waits for the worker that makes it.
 
-    Where it takes longer, 202 with a placeholder: it is being made, and the next look finds it.
+    A placeholder otherwise, so that no page that was drawn a moment ago is left with a broken picture: for an image
+    since found unusable with 200, for one that is still being made with 202, while the queue is away with 503.
 
     Raises:
         NotFound: no such region or view.
@@ -38,8 +39,10 @@ def region_view(region_id: int, view: str) -> Response:
         raise NotFound("view_unknown", "There is no such picture.")
     key = view_key(region_id, view)
     if not services().store.exists(key):
-        if region.code or not services().doorbell.ring(TaskNames.RENDER, str(region_id), view):
-            return _no_picture(HTTPStatus.NOT_FOUND)
+        if region.code:
+            return _no_picture(HTTPStatus.OK)
+        if not services().doorbell.ring(TaskNames.RENDER, str(region_id), view):
+            return _no_picture(HTTPStatus.SERVICE_UNAVAILABLE)
         if not _made(key):
             return _no_picture(HTTPStatus.ACCEPTED)
     response = send_file(services().store.open(key), mimetype="image/png")

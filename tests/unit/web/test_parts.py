@@ -21,14 +21,21 @@ PART = 1000  # bytes
 
 
 class BrokenLine(httpx.BaseTransport):
-    """Breaks during the PATCH requests of these numbers: after half of the body, or after all of it."""
+    """Breaks during the PATCH requests of these numbers: after half of the body, or after all of it.
 
-    def __init__(self, app: Flask, half: tuple[int, ...] = (), whole: tuple[int, ...] = ()) -> None:
+    ``away`` further requests find no server after the first break.
+    """
+
+    def __init__(self, app: Flask, half: tuple[int, ...] = (), whole: tuple[int, ...] = (), away: int = 0) -> None:
         self._server = httpx.WSGITransport(app)
         self._half, self._whole = half, whole
+        self.away = away
         self.sent: list[tuple[int, int]] = []  # offset and bytes of each part
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
+        if self.sent and self.away:
+            self.away -= 1
+            raise httpx.ConnectError("refused")
         if request.method != "PATCH":
             return self._server.handle_request(request)
         body = request.read()
@@ -77,6 +84,23 @@ def test_the_answer_to_the_last_part_may_be_lost(sqlite_app: Flask, sqlite_datab
     assert line.sent == [(0, 1000), (1000, 500)]
     with sqlite_database.read() as session:
         assert session.scalars(sa.select(Upload.digest)).all() == [digest]
+
+
+def test_a_server_that_starts_anew_is_waited_for(sqlite_app: Flask, sqlite_database: Database, key: str) -> None:
+    line = BrokenLine(sqlite_app, half=(1,), away=3)
+    with client_on(line, key, (0.0, 0.0, 0.0)) as client:
+        digest = client.send_file(io.BytesIO(bytes(1500)), "zeros")
+    assert line.away == 0
+    assert line.sent == [(0, 1000), (0, 1000), (500, 1000)]  # the second is refused: half of the first had arrived
+    with sqlite_database.read() as session:
+        assert session.scalars(sa.select(Upload.digest)).all() == [digest]
+
+
+def test_a_server_that_stays_away_is_told_of(sqlite_app: Flask, key: str) -> None:
+    line = BrokenLine(sqlite_app, half=(1,), away=99)
+    with client_on(line, key, (0.0, 0.0)) as client, pytest.raises(Unavailable) as refused:
+        client.send_file(io.BytesIO(bytes(1500)), "zeros")
+    assert refused.value.code == "server_unreachable"
 
 
 def test_what_was_given_up_is_gone_on_with(sqlite_app: Flask, sqlite_database: Database, key: str) -> None:

@@ -60,15 +60,17 @@ def test_a_picture_that_is_not_made_yet_is_a_placeholder(
     assert (response.status_code, response.mimetype) == (202, "image/svg+xml")
     assert response.headers["Cache-Control"] == "no-store"
     doorbell.away = True
-    assert browser.get(f"/regions/{region}/sent.png").status_code == 404
+    assert browser.get(f"/regions/{region}/sent.png").status_code == 503
 
 
-def test_an_image_known_to_be_unusable_is_not_waited_for(
+def test_an_image_found_unusable_after_its_page_was_drawn_is_a_placeholder_that_is_not_waited_for(
     sqlite_database: Database, browser: Browser, doorbell: Renderer, region: int
 ) -> None:
     with sqlite_database.write() as session:
         session.get_one(Region, region).code = "image_damaged"
-    assert browser.get(f"/regions/{region}/sent.png").status_code == 404
+    response = browser.get(f"/regions/{region}/sent.png")
+    assert (response.status_code, response.mimetype) == (200, "image/svg+xml")
+    assert response.headers["Cache-Control"] == "no-store"
     assert doorbell.rung == []
 
 
