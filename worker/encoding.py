@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from shared.errors import CountersignError, Fault, UnusableImage
-from shared.jobs.chunks import RegionSource, Scored, Work, load_embeddings, region_values
+from shared.jobs.chunks import Scored, region_values
+from shared.jobs.work import RegionSource, Work, load_embeddings, load_sources
 from shared.specs import Preprocessing
 from worker.ahead import ahead
 from worker.context import Context
@@ -58,12 +59,12 @@ def encode(
 
     ``check`` is called between batches and may raise :class:`Interrupted`; ``scored`` then holds what was done.
     """
-    encoded = _known(context, model_id, work)
-    missing = [
-        source
-        for region_id, source in work.sources.items()
-        if region_id not in encoded.faults and encoded.digests.get(region_id) not in encoded.vectors
-    ]
+    encoded = Encoded(stored_embeddings(context, model_id, set(work.digests.values())), work.digests, work.faults)
+    unknown = {region_id for region_id, digest in work.digests.items() if digest not in encoded.vectors}
+    if not unknown and not work.unread:
+        return encoded
+    with context.database.read() as session:
+        missing = list(load_sources(session, unknown | work.unread).values())
 
     def prepare_one(source: RegionSource) -> Prepared:
         return _prepare(reader, source, embedder.preprocessing)
@@ -77,18 +78,6 @@ def encode(
             encoded.vectors |= stored_embeddings(context, model_id, set(fresh))  # known from another upload
             _embed(model_id, embedder, fresh, encoded, scored)
             check()
-    return encoded
-
-
-def _known(context: Context, model_id: int, work: Work) -> Encoded:
-    encoded = Encoded()
-    for region_id, source in work.sources.items():
-        region = source.region
-        if region.code:
-            encoded.faults[region_id] = Fault(region.code, region.message or "")
-        elif region.digest:
-            encoded.digests[region_id] = region.digest
-    encoded.vectors = stored_embeddings(context, model_id, set(encoded.digests.values()))
     return encoded
 
 

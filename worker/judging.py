@@ -9,7 +9,7 @@ import numpy as np
 
 from shared.calibration import Calibration, calibration_of
 from shared.errors import Fault
-from shared.jobs.chunks import Pending
+from shared.jobs.work import Pending
 from shared.tables import ModelVersion, Verdict
 from worker.encoding import Encoded
 from worker.ml.compare import Comparer, Floats, Integers, Representations, euclidean, set_distances

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from shared.archives import Entry, read_entry
 from shared.config import Settings
 from shared.errors import CountersignError, UnusableImage
-from shared.jobs.chunks import RegionSource
+from shared.jobs.work import RegionSource
 from shared.storage import BlobStore
 from shared.tables import Region
 from worker.ml.images import ImageLimits, decode

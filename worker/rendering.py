@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from shared.errors import UnusableImage
-from shared.jobs.chunks import load_sources
+from shared.jobs.work import load_sources
 from shared.views import CANVASES, SENT, view_key
 from worker.context import Context
 from worker.ml.images import prepare, view_png

@@ -17,7 +17,6 @@ from shared.jobs.chunks import (
     Claim,
     Scored,
     claim_chunks,
-    load_work,
     record,
     region_values,
     release_chunks,
@@ -25,6 +24,7 @@ from shared.jobs.chunks import (
     split_chunk,
 )
 from shared.jobs.lifecycle import fail_job
+from shared.jobs.work import load_sources, load_work
 from shared.tables import Job, JobState, ModelVersion
 from worker.context import Context
 from worker.edge import ENVIRONMENT, PAUSE_SECONDS, trouble
@@ -94,12 +94,13 @@ def _set_aside(context: Context, model: ModelVersion, chunk: ChunkClaim) -> bool
     claim = Claim(model, (chunk,))
     with context.database.read() as session:
         work = load_work(session, claim)
+        # Those that were decoded once are sound; of the others only the one that kills is to be blamed.
+        suspects = load_sources(session, work.unread)
     with RegionReader(context.settings, context.store) as reader:
         regions = [
             region_values(region_id, code=fault.code, message=fault.message)
-            for region_id, source in work.sources.items()
-            # Those that were decoded once are sound; of the others only the one that kills is to be blamed.
-            if source.region.digest is None and not source.region.code and reader.is_deadly(source)
+            for region_id, source in suspects.items()
+            if reader.is_deadly(source)
         ]
     results = [unscorable(pending, model, fault) for pending in work.pending]
     record(context.database, claim, Scored(results=results, regions=regions))

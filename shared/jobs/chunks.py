@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,17 +14,14 @@ from shared.db import Database, epoch_now, insert_ignore, passed, utcnow
 from shared.jobs.lifecycle import end_if_complete, settle_cancel
 from shared.tables import (
     Chunk,
-    Comparison,
     Embedding,
     Job,
     JobState,
     ModelVersion,
-    ReferenceSet,
     Region,
     Result,
     Verdict,
 )
-from shared.tables.images import Upload
 from shared.tables.jobs import ChunkState
 
 WAITING = "waiting: "  # begins the phase of a job that the host cannot serve at the moment
@@ -47,32 +46,6 @@ class Claim:
 
     model: ModelVersion
     chunks: tuple[ChunkClaim, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """One comparison to score: region ids of the questioned image and its references, in order."""
-
-    job_id: int
-    ordinal: int
-    questioned_id: int
-    reference_ids: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class RegionSource:
-    """A region and where its bytes lie."""
-
-    region: Region
-    blob: str
-
-
-@dataclass(slots=True)
-class Work:
-    """All that is needed to score a claim."""
-
-    pending: list[Pending]
-    sources: dict[int, RegionSource]
 
 
 @dataclass(slots=True)
@@ -110,7 +83,7 @@ def claim_chunks(database: Database, owner: str, lease: float, most_rows: int) -
             fresh = [candidate for candidate in candidates if candidate.tries == 1]
             wanted = candidates[:1] if candidates[0].tries > 1 else fresh
             # No row is locked before this: another worker may have been quicker, and then the next are tried.
-            held = tuple(claim for claim in sorted(wanted, key=_order) if _take(session, claim, owner, lease))
+            held = _take(session, wanted, owner, lease)
             if held:
                 _start_jobs(session, {claim.job_id for claim in held})
                 model_id = session.scalars(sa.select(Job.model_id).where(Job.id == held[0].job_id)).one()
@@ -132,24 +105,29 @@ def _candidates(session: Session, most_rows: int) -> list[ChunkClaim]:
     return found
 
 
-def _order(claim: ChunkClaim) -> tuple[int, int]:
-    """The one order in which all workers lock chunks and their jobs."""
-    return claim.job_id, claim.id
+def _take(session: Session, wanted: list[ChunkClaim], owner: str, lease: float) -> tuple[ChunkClaim, ...]:
+    """Those of ``wanted`` that nobody took meanwhile, now held."""
+    fences = _locked(session, wanted, Chunk.state != ChunkState.DONE)
+    held = tuple(claim for claim in wanted if fences.get(claim.id) == claim.fence - 1)
+    values = {"state": ChunkState.CLAIMED, "owner": owner, "lease_until": epoch_now() + lease}
+    counted = {"fence": Chunk.fence + 1, "tries": Chunk.tries + 1}
+    _update(session, held, values | counted)
+    return held
 
 
-def _take(session: Session, claim: ChunkClaim, owner: str, lease: float) -> bool:
-    statement = (
-        sa.update(Chunk)
-        .where(Chunk.id == claim.id, Chunk.fence == claim.fence - 1, Chunk.state != ChunkState.DONE)
-        .values(
-            state=ChunkState.CLAIMED,
-            fence=claim.fence,
-            tries=claim.tries,
-            owner=owner,
-            lease_until=epoch_now() + lease,
-        )
-    )
-    return bool(session.connection().execute(statement).rowcount)
+def _locked(session: Session, chunks: Iterable[ChunkClaim], wanted: sa.ColumnElement[bool]) -> dict[int, int]:
+    """The fences of those chunks that are as ``wanted``, locked in the one order in which all workers lock them.
+
+    A job's row is locked after its chunks.
+    """
+    query = sa.select(Chunk.id, Chunk.fence).where(Chunk.id.in_([chunk.id for chunk in chunks]), wanted)
+    return dict(session.execute(query.order_by(Chunk.job_id, Chunk.id).with_for_update()).all())
+
+
+def _update(session: Session, chunks: Iterable[ChunkClaim], values: dict[str, Any]) -> None:
+    ids = [chunk.id for chunk in chunks]
+    if ids:
+        session.connection().execute(sa.update(Chunk).where(Chunk.id.in_(ids)).values(values))
 
 
 def _start_jobs(session: Session, job_ids: set[int]) -> None:
@@ -207,62 +185,26 @@ def split_chunk(database: Database, chunk: ChunkClaim, tries: int) -> bool:
     return True
 
 
-def load_work(session: Session, claim: Claim) -> Work:
-    """The comparisons of a claim that can be scored, with their regions."""
-    pending: list[Pending] = []
-    for chunk in claim.chunks:
-        rows = session.execute(
-            sa.select(Comparison.ordinal, Comparison.questioned_id, ReferenceSet.members)
-            .join(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
-            .where(Comparison.job_id == chunk.job_id, Comparison.ordinal.between(chunk.first, chunk.last))
-            .order_by(Comparison.ordinal)
-        )
-        pending += [
-            Pending(chunk.job_id, row.ordinal, row.questioned_id, tuple(map(int, row.members.split(","))))
-            for row in rows
-        ]
-    wanted = {p.questioned_id for p in pending} | {r for p in pending for r in p.reference_ids}
-    return Work(pending, load_sources(session, wanted))
-
-
-def load_sources(session: Session, ids: set[int]) -> dict[int, RegionSource]:
-    """Regions by id, with the blobs that hold them."""
-    sources: dict[int, RegionSource] = {}
-    ordered = sorted(ids)
-    for start in range(0, len(ordered), 500):
-        query = sa.select(Region, Upload.blob).join(Upload).where(Region.id.in_(ordered[start : start + 500]))
-        sources |= {region.id: RegionSource(region, blob) for region, blob in session.execute(query)}
-    return sources
-
-
-def load_embeddings(session: Session, model_id: int, digests: set[str]) -> dict[str, bytes]:
-    """The embeddings already stored for a model version, by digest."""
-    known: dict[str, bytes] = {}
-    ordered = sorted(digests)
-    for start in range(0, len(ordered), 500):
-        query = sa.select(Embedding.digest, Embedding.vector).where(
-            Embedding.model_id == model_id, Embedding.digest.in_(ordered[start : start + 500])
-        )
-        known |= {row.digest: row.vector for row in session.execute(query)}
-    return known
-
-
 def record(database: Database, claim: Claim, scored: Scored) -> int:
     """Write what scoring brought, and end the jobs whose last chunk this was. Returns the chunks recorded.
 
     A chunk whose fence moved on (its lease ran out and another worker took it) is left out: that worker records it.
     """
-    by_job: dict[int, list[dict[str, Any]]] = {}
-    for result in scored.results:
-        by_job.setdefault(result["job_id"], []).append(result)
-    recorded = 0
     with database.write() as session:
         _update_regions(session, scored.regions)
         insert_ignore(session, Embedding, sorted(scored.embeddings, key=lambda row: str(row["digest"])))
-        for chunk in claim.chunks:
-            rows = [r for r in by_job.get(chunk.job_id, ()) if chunk.first <= r["ordinal"] <= chunk.last]
-            recorded += _record_chunk(session, chunk, rows)
-    return recorded
+        fences = _locked(session, claim.chunks, Chunk.state == ChunkState.CLAIMED)
+        held = [chunk for chunk in claim.chunks if fences.get(chunk.id) == chunk.fence]
+        _update(session, held, {"state": ChunkState.DONE, "lease_until": 0.0, "owner": None})
+        for job_id in sorted({chunk.job_id for chunk in held}):
+            own = [chunk for chunk in held if chunk.job_id == job_id]
+            ordinals = {ordinal for chunk in own for ordinal in range(chunk.first, chunk.last + 1)}
+            rows = [row for row in scored.results if row["job_id"] == job_id and row["ordinal"] in ordinals]
+            insert_ignore(session, Result, rows)
+            count_results(session, job_id, rows, chunks_done=len(own))
+            if not end_if_complete(session, job_id):
+                settle_cancel(session, job_id)
+    return len(held)
 
 
 def _update_regions(session: Session, regions: list[dict[str, Any]]) -> None:
@@ -273,21 +215,10 @@ def _update_regions(session: Session, regions: list[dict[str, Any]]) -> None:
         session.connection().execute(statement, ordered)
 
 
-def _record_chunk(session: Session, chunk: ChunkClaim, rows: list[dict[str, Any]]) -> bool:
-    finished = sa.update(Chunk).where(*_held(chunk)).values(state=ChunkState.DONE, lease_until=0.0, owner=None)
-    if not session.connection().execute(finished).rowcount:
-        return False
-    insert_ignore(session, Result, rows)
-    count_results(session, chunk.job_id, rows, chunks_done=1)
-    if not end_if_complete(session, chunk.job_id):
-        settle_cancel(session, chunk.job_id)
-    return True
-
-
 def count_results(session: Session, job_id: int, rows: list[dict[str, Any]], chunks_done: int = 0) -> None:
     """Add results to the job's counters, in the transaction that inserts them."""
-    counts = {verdict: sum(row["verdict"] == verdict for row in rows) for verdict in Verdict}
-    columns = {verdict.value: getattr(Job, verdict.value) + count for verdict, count in counts.items()}
+    counts = Counter(row["verdict"] for row in rows)
+    columns = {verdict.value: getattr(Job, verdict.value) + counts[verdict] for verdict in Verdict}
     phase = sa.case((Job.phase.startswith(WAITING), ""), else_=Job.phase)  # it waits no longer
     session.execute(
         sa.update(Job)

@@ -8,8 +8,9 @@ import pytest
 import sqlalchemy as sa
 
 from shared.errors import Fault
-from shared.jobs.chunks import Pending, claim_chunks
+from shared.jobs.chunks import claim_chunks
 from shared.jobs.lifecycle import request_cancel
+from shared.jobs.work import Pending
 from shared.registry import delete_model, find_model
 from shared.tables import Chunk, Embedding, Job, JobState, ModelVersion, Region, Result
 from tests.factories import batch_of, blank_png, drawing, encoded, expire, png, reload, results_of

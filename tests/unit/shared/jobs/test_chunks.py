@@ -8,13 +8,11 @@ import pytest
 import sqlalchemy as sa
 
 from shared.db import Database, epoch_now
-from shared.errors import CountersignError
+from shared.errors import CountersignError, Fault
 from shared.jobs.chunks import (
     Claim,
     Scored,
     claim_chunks,
-    load_embeddings,
-    load_work,
     record,
     region_values,
     release_chunks,
@@ -22,6 +20,7 @@ from shared.jobs.chunks import (
     split_chunk,
 )
 from shared.jobs.lifecycle import fail_job, request_cancel, retry_job
+from shared.jobs.work import load_embeddings, load_sources, load_work
 from shared.tables import Chunk, Embedding, Job, JobState, Region
 from shared.tables.jobs import ChunkState
 from tests.factories import batch_job, expire, reload, results_of, scores, unbacked_model
@@ -283,10 +282,38 @@ def test_the_work_of_a_claim(database: Database) -> None:
         )
     with database.read() as session:
         work = load_work(session, claim)
+        sources = load_sources(session, work.unread)
     assert [(p.job_id, p.ordinal) for p in work.pending] == [(job.id, n) for n in (1, 3, 4, 5, 6)]
-    assert {source.region.entry for source in work.sources.values()} == {"q.png", "r.png"}
-    assert all(p.questioned_id in work.sources for p in work.pending)
-    assert all(len(p.reference_ids) == 1 for p in work.pending)
+    assert {source.region.entry for source in sources.values()} == {"q.png", "r.png"}
+    assert all({p.questioned_id, *p.reference_ids} == work.unread for p in work.pending)
+    questioned = next(region_id for region_id, source in sources.items() if source.region.entry == "q.png")
+    (reference,) = work.unread - {questioned}
+    found = [
+        region_values(questioned, digest="sha256:d", height=5, width=7),
+        region_values(reference, code="image_blank", message="blank"),
+    ]
+    record(database, Claim(claim.model, ()), Scored(regions=found))
+    with database.read() as session:
+        work = load_work(session, claim)
+    assert (work.digests, work.faults, work.unread) == (
+        {questioned: "sha256:d"},
+        {reference: Fault("image_blank", "blank")},
+        set(),
+    )
+
+
+def test_the_work_of_chunks_that_are_no_neighbours(database: Database) -> None:
+    model = unbacked_model(database)
+    first, second = batch_job(database, model, 10, 2), batch_job(database, model, 4, 2)
+    held = claimed(database)
+    left_out = {(first.id, 3), (second.id, 1)}
+    some = Claim(held.model, tuple(chunk for chunk in held.chunks if (chunk.job_id, chunk.first) not in left_out))
+    with database.read() as session:
+        work = load_work(session, some)
+    assert [(p.job_id, p.ordinal) for p in work.pending] == [
+        *((first.id, n) for n in (1, 2, 5, 6, 7, 8, 9, 10)),
+        *((second.id, n) for n in (3, 4)),
+    ]
 
 
 def in_threads(count: int, act: Callable[[int], None]) -> None:

@@ -1,0 +1,115 @@
+"""What a claim is about: its comparisons, and what is known of their images."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.orm import Session
+
+from shared.errors import Fault
+from shared.jobs.chunks import ChunkClaim, Claim
+from shared.tables import Comparison, Embedding, ReferenceSet, Region
+from shared.tables.images import Upload
+
+LOOKUP = 500  # values in one IN (...)
+
+Id = TypeVar("Id", int, str)
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """One comparison to score: region ids of the questioned image and its references, in order."""
+
+    job_id: int
+    ordinal: int
+    questioned_id: int
+    reference_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RegionSource:
+    """A region and where its bytes lie."""
+
+    region: Region
+    blob: str
+
+
+@dataclass(slots=True)
+class Work:
+    """The comparisons of a claim, and each of their regions in one of three: decoded before, unusable, or unread."""
+
+    pending: list[Pending]
+    digests: dict[int, str] = field(default_factory=dict)  # by region id, of the decoded pixels
+    faults: dict[int, Fault] = field(default_factory=dict)
+    unread: set[int] = field(default_factory=set)
+
+
+def load_work(session: Session, claim: Claim) -> Work:
+    """The comparisons of a claim that can be scored, and what is known of their regions."""
+    work = Work(
+        [pending for job_id, first, last in _runs(claim.chunks) for pending in _rows(session, job_id, first, last)]
+    )
+    wanted = {p.questioned_id for p in work.pending} | {r for p in work.pending for r in p.reference_ids}
+    # Columns, not objects: of an image whose embedding is stored nothing else is needed.
+    columns = sa.select(Region.id, Region.digest, Region.code, Region.message)
+    for part in _parts(wanted):
+        for region_id, digest, code, message in session.execute(columns.where(Region.id.in_(part))):
+            if code:
+                work.faults[region_id] = Fault(code, message or "")
+            elif digest:
+                work.digests[region_id] = digest
+            else:
+                work.unread.add(region_id)
+    return work
+
+
+def _runs(chunks: Iterable[ChunkClaim]) -> Iterator[tuple[int, int, int]]:
+    """Job, first and last row of what neighbouring chunks make together: one query each."""
+    for job_id, own in groupby(sorted(chunks, key=lambda c: (c.job_id, c.first)), key=lambda c: c.job_id):
+        first, last = 0, -1
+        for chunk in own:
+            if first and chunk.first != last + 1:
+                yield job_id, first, last
+                first = 0
+            first, last = first or chunk.first, chunk.last
+        yield job_id, first, last
+
+
+def _rows(session: Session, job_id: int, first: int, last: int) -> Iterator[Pending]:
+    query = (
+        sa.select(Comparison.ordinal, Comparison.questioned_id, ReferenceSet.members)
+        .join(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
+        .where(Comparison.job_id == job_id, Comparison.ordinal.between(first, last))
+        .order_by(Comparison.ordinal)
+    )
+    for ordinal, questioned_id, members in session.execute(query):
+        if questioned_id is not None:
+            yield Pending(job_id, ordinal, questioned_id, tuple(map(int, members.split(","))))
+
+
+def load_sources(session: Session, ids: Iterable[int]) -> dict[int, RegionSource]:
+    """Regions by id, in its order, with the blobs that hold them."""
+    sources: dict[int, RegionSource] = {}
+    for part in _parts(ids):
+        query = sa.select(Region, Upload.blob).join(Upload).where(Region.id.in_(part)).order_by(Region.id)
+        sources |= {region.id: RegionSource(region, blob) for region, blob in session.execute(query)}
+    return sources
+
+
+def load_embeddings(session: Session, model_id: int, digests: Iterable[str]) -> dict[str, bytes]:
+    """The embeddings already stored for a model version, by digest."""
+    known: dict[str, bytes] = {}
+    query = sa.select(Embedding.digest, Embedding.vector).where(Embedding.model_id == model_id)
+    for part in _parts(digests):
+        known.update(session.execute(query.where(Embedding.digest.in_(part))).all())
+    return known
+
+
+def _parts(values: Iterable[Id]) -> Iterator[list[Id]]:
+    ordered = sorted(values)
+    for start in range(0, len(ordered), LOOKUP):
+        yield ordered[start : start + LOOKUP]
