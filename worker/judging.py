@@ -135,9 +135,9 @@ def _judged(found: dict[str, Any]) -> Verdict:
 
 
 def _left_out(comparison: Pending, usable: list[int], encoded: Encoded) -> str | None:
-    unusable = [i for i in range(len(comparison.reference_ids)) if i not in usable]
-    if not unusable:
+    if len(usable) == len(comparison.reference_ids):
         return None
+    unusable = [i for i in range(len(comparison.reference_ids)) if i not in usable]
     fault = encoded.faults[comparison.reference_ids[unusable[0]]]
     return f"Scored without reference {', '.join(str(i + 1) for i in unusable)}: {fault.message}"
 

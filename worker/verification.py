@@ -8,7 +8,6 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 
-import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from shared.errors import CountersignError, Fault
@@ -25,7 +24,9 @@ from shared.jobs.chunks import (
 )
 from shared.jobs.lifecycle import fail_job
 from shared.jobs.work import load_sources, load_work
-from shared.tables import Job, JobState, ModelVersion
+from shared.tables import ModelVersion
+from worker.between import BetweenBatches
+from worker.claim_size import ClaimSize
 from worker.context import Context
 from worker.edge import ENVIRONMENT, PAUSE_SECONDS, trouble
 from worker.encoding import Interrupted, encode
@@ -36,30 +37,44 @@ from worker.regions import RegionReader
 
 log = logging.getLogger(__name__)
 
-CANCEL_CHECK_SECONDS = 2.0
-
 
 def score_waiting(context: Context) -> None:
     """Score chunks until none is left, or the worker is being stopped."""
     settings = context.settings
+    size = ClaimSize(settings.claim_rows)
     while not context.draining():
-        claim = claim_chunks(context.database, context.owner, settings.lease_seconds, settings.claim_rows)
+        claim = claim_chunks(context.database, context.owner, settings.lease_seconds, size.rows)
         if claim is None:
             return
-        renew = partial(renew_chunks, context.database, claim, settings.lease_seconds)
-        with Heartbeat(renew, settings.lease_seconds) as heartbeat:
-            try:
-                score_claim(context, shared_models(context), claim, heartbeat.progress)
-            except ENVIRONMENT as error:
-                with suppress(SQLAlchemyError):
-                    release_chunks(context.database, claim, PAUSE_SECONDS, trouble(error))
-                raise
+        started = time.monotonic()
+        _score_held(context, claim)
+        size.after(sum(chunk.last - chunk.first + 1 for chunk in claim.chunks), time.monotonic() - started)
+
+
+def _score_held(context: Context, claim: Claim, outer: Callable[[], None] = lambda: None) -> None:
+    """Score a claim and keep its lease meanwhile. ``outer`` is told that the work moves on, too."""
+    lease = context.settings.lease_seconds
+    with Heartbeat(partial(renew_chunks, context.database, claim, lease), lease) as heartbeat:
+
+        def progress() -> None:
+            heartbeat.progress()
+            outer()
+
+        try:
+            score_claim(context, shared_models(context), claim, progress)
+        except ENVIRONMENT as error:
+            with suppress(SQLAlchemyError):
+                release_chunks(context.database, claim, PAUSE_SECONDS, trouble(error))
+            raise
 
 
 def score_claim(
     context: Context, models: ModelCache, claim: Claim, progress: Callable[[], None] = lambda: None
 ) -> None:
-    """Score one claim and record it; a claim that must stop is handed back, its new embeddings kept."""
+    """Score one claim and record it; a claim that must stop is handed back, its new embeddings kept.
+
+    Small jobs that come meanwhile are scored between its batches: nobody waits for one comparison behind a night's.
+    """
     claim = Claim(claim.model, tuple(chunk for chunk in claim.chunks if not _set_aside(context, claim.model, chunk)))
     try:
         embedder = models.get(claim.model)
@@ -71,14 +86,28 @@ def score_claim(
     with context.database.read() as session:
         work = load_work(session, claim)
     scored = Scored()
+    between = BetweenBatches(context, claim, scored, partial(_score_urgent, context, progress))
+
+    def check() -> None:
+        progress()
+        between()
+
     try:
-        encoded = encode(context, claim.model.id, embedder, work, scored, _stop_check(context, claim, progress))
+        encoded = encode(context, claim.model.id, embedder, work, scored, check)
     except Interrupted:
         record(context.database, Claim(claim.model, ()), scored)
         release_chunks(context.database, claim)
         return
     scored.results = judge(work.pending, encoded, claim.model, embedder.compare)
     record(context.database, claim, scored)
+
+
+def _score_urgent(context: Context, progress: Callable[[], None]) -> None:
+    """Score what waits of small jobs, at most one claim."""
+    settings = context.settings
+    claim = claim_chunks(context.database, context.owner, settings.lease_seconds, settings.claim_rows, only_urgent=True)
+    if claim is not None:
+        _score_held(context, claim, progress)
 
 
 def _set_aside(context: Context, model: ModelVersion, chunk: ChunkClaim) -> bool:
@@ -105,22 +134,3 @@ def _set_aside(context: Context, model: ModelVersion, chunk: ChunkClaim) -> bool
     results = [unscorable(pending, model, fault) for pending in work.pending]
     record(context.database, claim, Scored(results=results, regions=regions))
     return True
-
-
-def _stop_check(context: Context, claim: Claim, progress: Callable[[], None]) -> Callable[[], None]:
-    job_ids = {chunk.job_id for chunk in claim.chunks}
-    wanted = sa.select(sa.func.count()).where(Job.id.in_(job_ids), Job.state == JobState.RUNNING)
-    last = time.monotonic()
-
-    def check() -> None:
-        nonlocal last
-        progress()
-        if context.draining():
-            raise Interrupted
-        if time.monotonic() - last > CANCEL_CHECK_SECONDS:
-            last = time.monotonic()
-            with context.database.read() as session:
-                if not session.scalar(wanted):
-                    raise Interrupted
-
-    return check

@@ -38,6 +38,7 @@ class ChunkClaim:
     last: int
     fence: int
     tries: int
+    urgent: bool = False  # of a small job, that goes before the large ones
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,19 @@ _OPEN = (
 )
 
 
-def claim_chunks(database: Database, owner: str, lease: float, most_rows: int) -> Claim | None:
+URGENT = 0  # the priority of the chunks of small jobs
+
+
+def urgent_waiting(database: Database) -> bool:
+    """Whether a small job waits for a worker."""
+    query = sa.select(Chunk.id).join(Job).where(*_OPEN, Chunk.priority == URGENT).limit(1)
+    with database.read() as session:
+        return session.scalar(query) is not None
+
+
+def claim_chunks(
+    database: Database, owner: str, lease: float, most_rows: int, only_urgent: bool = False
+) -> Claim | None:
     """Take waiting or abandoned chunks, small jobs first, all of one model version; None when there are none.
 
     A chunk that was tried before may be the one that kills its worker: it is claimed alone, so that no other is
@@ -77,7 +90,7 @@ def claim_chunks(database: Database, owner: str, lease: float, most_rows: int) -
     """
     while True:
         with database.write() as session:
-            candidates = _candidates(session, most_rows)
+            candidates = _candidates(session, most_rows, only_urgent)
             if not candidates:
                 return None
             fresh = [candidate for candidate in candidates if candidate.tries == 1]
@@ -90,9 +103,11 @@ def claim_chunks(database: Database, owner: str, lease: float, most_rows: int) -
                 return Claim(session.get_one(ModelVersion, model_id), held)
 
 
-def _candidates(session: Session, most_rows: int) -> list[ChunkClaim]:
+def _candidates(session: Session, most_rows: int, only_urgent: bool) -> list[ChunkClaim]:
     """Open chunks of the first one's model version, as many as hold ``most_rows`` rows, at least one."""
     query = sa.select(Chunk, Job.model_id).join(Job).where(*_OPEN).order_by(Chunk.priority, Chunk.id)
+    if only_urgent:
+        query = query.where(Chunk.priority == URGENT)
     found: list[ChunkClaim] = []
     rows, wanted_model = 0, None
     for chunk, model_id in session.execute(query.limit(max(1, most_rows))):
@@ -101,7 +116,8 @@ def _candidates(session: Session, most_rows: int) -> list[ChunkClaim]:
             break
         if model_id == wanted_model:
             rows += chunk.last - chunk.first + 1
-            found.append(ChunkClaim(chunk.id, chunk.job_id, chunk.first, chunk.last, chunk.fence + 1, chunk.tries + 1))
+            place = chunk.id, chunk.job_id, chunk.first, chunk.last
+            found.append(ChunkClaim(*place, chunk.fence + 1, chunk.tries + 1, chunk.priority == URGENT))
     return found
 
 

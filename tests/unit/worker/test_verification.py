@@ -8,16 +8,17 @@ import pytest
 import sqlalchemy as sa
 
 from shared.errors import Fault
-from shared.jobs.chunks import claim_chunks
+from shared.jobs.chunks import Scored, claim_chunks, region_values
 from shared.jobs.lifecycle import request_cancel
 from shared.jobs.work import Pending
 from shared.registry import delete_model, find_model
 from shared.tables import Chunk, Embedding, Job, JobState, ModelVersion, Region, Result
 from tests.factories import batch_of, blank_png, drawing, encoded, expire, png, reload, results_of
 from tests.unit.worker.conftest import Submit
-from worker import verification
+from worker import between
+from worker.between import BetweenBatches
 from worker.context import Context
-from worker.encoding import Encoded
+from worker.encoding import Encoded, embedding_values
 from worker.intake import take_in
 from worker.judging import judge
 from worker.models import ModelCache
@@ -222,13 +223,45 @@ def test_a_drained_worker_hands_back_and_keeps_what_it_encoded(context: Context,
 
 
 def test_a_cancelled_job_is_let_go(context: Context, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(verification, "CANCEL_CHECK_SECONDS", -1.0)
+    monkeypatch.setattr(between, "NEWS_SECONDS", -1.0)
     job = taken_in(context, submit, ("1", "a", "b"), images={"a": png(1), "b": png(2)})
     claim = _claim(context)
     request_cancel(context.database, job.public_id, None)
     score_claim(context, models_of(context), claim)
     now = reload(context.database, job)
     assert (now.state, now.done) == (JobState.CANCELLED, 0)
+
+
+def test_a_small_job_goes_between_the_batches_of_a_large_one(context: Context, submit: Submit) -> None:
+    images = {f"{n}.png": png(n) for n in range(4)}
+    large = taken_in(context, submit, *((n, "0.png", "1.png") for n in range(20)), images=images)
+    claim = _claim(context)
+    small = taken_in(context, submit, ("1", "2.png", "3.png"), images=images)
+    score_claim(context, models_of(context), claim)
+    first, last = reload(context.database, small), reload(context.database, large)
+    assert (first.state, last.state) == (JobState.SUCCEEDED, JobState.SUCCEEDED)
+    assert first.finished_at is not None
+    assert last.finished_at is not None
+    assert first.finished_at < last.finished_at
+
+
+def test_what_was_encoded_is_kept_before_the_claim_ends(
+    context: Context, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(between, "KEEP_SECONDS", -1.0)
+    taken_in(context, submit, ("1", "a", "b"), images={"a": png(1), "b": png(2)})
+    claim = _claim(context)
+    with context.database.read() as session:
+        (region_id,) = session.scalars(sa.select(Region.id).where(Region.entry == "a"))
+    scored = Scored(
+        regions=[region_values(region_id, digest="sha256:d", height=1, width=1)],
+        embeddings=[embedding_values(claim.model.id, "sha256:d", np.ones(3, np.float32))],
+    )
+    BetweenBatches(context, claim, scored, lambda: None)()
+    assert (scored.regions, scored.embeddings) == ([], [])
+    with context.database.read() as session:
+        assert session.scalars(sa.select(Embedding.digest)).all() == ["sha256:d"]
+        assert session.get_one(Region, region_id).digest == "sha256:d"
 
 
 def test_the_row_that_kills_its_workers_is_found_and_answered(context: Context, submit: Submit) -> None:
