@@ -66,7 +66,8 @@ image_twice | The image is in the archive already. | Nothing needs to be done; i
 image_unreadable | The file is no image, or of a kind that is not read. | Use PNG, JPEG, TIFF, BMP, WebP or PDF.
 internal_error | Something went wrong on our side; it is in the server's log. | Try again; tell the operator if it stays.
 internal_server_error | Something went wrong on our side; it is in the server's log. | Try again; tell the operator if it stays.
-job_ended | The job has ended, there is nothing to cancel. | Read its results.
+job_ended | The job has ended, there is nothing to cancel or to end early. | Read its results.
+job_not_finishable | Only a training can be ended with the best so far. | Cancel the job: what is done is kept.
 job_not_repeatable | Only a verification can be submitted again from its page. | Submit the other kinds with their own forms.
 job_not_retryable | Only a failed or cancelled job can be retried. | Submit it again where you want it done twice.
 job_unknown | There is no job of this id. | Use the id of the answer to the submission.
@@ -108,6 +109,7 @@ no_test_images | The archive has no test images. | Lay them in test/.
 not_acceptable | None of the forms asked for can be given. | Ask for application/json.
 not_an_image | The entry is no image. | Nothing needs to be done; it is left out.
 not_found | There is nothing at this address. | See the description at /api/v1/docs.
+nothing_to_keep | The training has no epoch done, so there are no weights to keep. | Wait for the first epoch, or cancel.
 not_scored | The comparison has no answer yet. | Decide when its answer is there.
 page_missing | The file has no such page. | Pages count from 1.
 parameter_invalid | A parameter of the address has a value that cannot be used, or is not known. | See errors.

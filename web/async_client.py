@@ -81,6 +81,10 @@ class AsyncClient(AsyncWebhookCalls):
     async def cancel(self, job_id: str) -> Document:
         return await self._call("POST", f"/jobs/{job_id}/cancel", headers=once())
 
+    async def finish(self, job_id: str) -> Document:
+        """End a training now, with the best weights so far."""
+        return await self._call("POST", f"/jobs/{job_id}/finish", headers=once())
+
     async def retry(self, job_id: str) -> Document:
         """Queue a failed or cancelled job again, with only what is missing."""
         return await self._call("POST", f"/jobs/{job_id}/retry", headers=once())

@@ -27,7 +27,6 @@ SUBMIT_TIMEOUT = httpx.Timeout(None, connect=5.0)
 LONG_POLL = 30  # seconds that the server is asked to hold an answer back
 RESEND_PAUSES = (1.0, 3.0, 10.0)
 POLL_SECONDS = (0.2, 2.0)  # first and longest pause between two looks at a job
-
 AWAY_SECONDS = 120.0  # how long a job that is watched waits for its server
 
 Document = dict[str, Any]
@@ -103,13 +102,11 @@ class Client(WebhookCalls):
             size = length(stream)
             if size > self._part:
                 told = {"digest": name, "size": size, "filename": filename}
-                part, pauses = self._part, self._pauses
-                send_in_parts(self._call, stream, told, part=part, pauses=pauses)
+                send_in_parts(self._call, stream, told, part=self._part, pauses=self._pauses)
                 return name
             stream.seek(0)
-            headers = content_digest(digest.digest())
-            options = {"params": {"filename": filename}, "headers": headers, "timeout": SUBMIT_TIMEOUT}
-            self._call("PUT", "/files", content=stream, **options)
+            options = {"params": {"filename": filename}, "headers": content_digest(digest.digest())}
+            self._call("PUT", "/files", content=stream, timeout=SUBMIT_TIMEOUT, **options)
         return name
 
     def _archive_before(self, fields: dict[str, str], files: Files) -> tuple[dict[str, str], Files]:
@@ -146,6 +143,10 @@ class Client(WebhookCalls):
     def cancel(self, job_id: str) -> Document:
         return self._call("POST", f"/jobs/{job_id}/cancel", headers=once())
 
+    def finish(self, job_id: str) -> Document:
+        """End a training now, with the best weights so far."""
+        return self._call("POST", f"/jobs/{job_id}/finish", headers=once())
+
     def retry(self, job_id: str) -> Document:
         """Queue a failed or cancelled job again, with only what is missing."""
         return self._call("POST", f"/jobs/{job_id}/retry", headers=once())
@@ -168,9 +169,8 @@ class Client(WebhookCalls):
         """Register the model file in ``stream``; without ``name`` it keeps the one it was trained under."""
         digest = hashlib.file_digest(stream, "sha256")  # type: ignore[arg-type]  # typed IO[bytes]
         stream.seek(0)
-        query = {"name": name} if name else {}
-        headers = content_digest(digest.digest())
-        return self._call("POST", "/models", content=stream, params=query, headers=headers, timeout=SUBMIT_TIMEOUT)
+        options = {"params": {"name": name} if name else {}, "headers": content_digest(digest.digest())}
+        return self._call("POST", "/models", content=stream, timeout=SUBMIT_TIMEOUT, **options)
 
     def promote(self, name: str, note: str = "") -> Document:
         """Have verifications that name no model use this one, and keep why."""

@@ -11,7 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from shared.archives import Archive
-from shared.jobs.lifecycle import JobClaim, claim_job, must_stop, release_job, renew_job, stop_held, tell
+from shared.jobs.lifecycle import (
+    JobClaim,
+    claim_job,
+    finish_asked,
+    must_stop,
+    release_job,
+    renew_job,
+    stop_held,
+    tell,
+)
 from shared.jobs.submit import archive_limits
 from shared.specs import Preprocessing, ProtocolName
 from shared.tables import Job, ModelVersion, Upload
@@ -39,6 +48,7 @@ class SoloJob:
         with context.database.read() as session:
             job = session.get_one(Job, claim.job_id)
             self.spec: dict[str, Any] = job.spec
+            self.finish_by = job.finish_by  # who asked to end early, as of the last look
             self.upload = session.get_one(Upload, job.upload_id)
             self.model = session.get(ModelVersion, job.model_id) if job.model_id else None
 
@@ -56,7 +66,12 @@ class SoloJob:
             return False
         self._asked = time.monotonic()
         with self.context.database.read() as session:
+            self.finish_by = finish_asked(session, self.claim)
             return must_stop(session, self.claim)
+
+    def should_finish(self) -> bool:
+        """Whether to end early with what there is; looked up by ``should_stop``, which is asked first."""
+        return self.finish_by is not None
 
     def check(self) -> None:
         """Raise ``Stopped`` if the work should stop."""

@@ -76,6 +76,7 @@ class _Training:
                 self._spec,
                 on_epoch=self._on_epoch,
                 should_stop=self._solo.should_stop,
+                should_finish=self._solo.should_finish,
                 checkpoint=self._load_checkpoint(),
                 on_checkpoint=self._on_checkpoint,
                 initial=self._beginning.weights if self._beginning else None,
@@ -147,6 +148,8 @@ class _Training:
         )
         told = " ".join(part for part in (summary["validation"]["note"], note) if part)
         report = data.summary | summary["validation"] | {"threshold": result.threshold, "note": told}
+        if summary["finished_early"]:
+            report["finished_early"] = summary["finished_early"]
         if in_turn(lambda: self._succeed(model, report)):
             self._context.store.delete(self._checkpoint_key)
 
@@ -166,14 +169,22 @@ class _Training:
             return pack(data.digests)
         return None if self._beginning.seen is None else pack(data.digests, self._beginning.seen)
 
+    def _finished_early(self, result: FitResult) -> dict[str, Any] | None:
+        """After which epoch the training ended because somebody asked for it, which was kept, and who asked."""
+        if not result.finished_early:
+            return None
+        return {"epoch": result.epochs, "best_epoch": result.best_epoch, "by": self._solo.finish_by}
+
     def _summary(self, data: Dataset, split: Split[str], result: FitResult) -> dict[str, Any]:
         info = NETWORKS[self._spec.network]
         counts = {key: data.summary[key] for key in ("layout", "writers", "genuine", "forged")}
         kept_out = [digest for _, digest in _images_of(data, split.validation + split.calibration)]
         seen_before = self._beginning.note(kept_out) if self._beginning else ""
+        early = self._finished_early(result)
         return {
             "recipe": self._spec.model_dump(mode="json"),
             "loss": result.loss,
+            "finished_early": early,
             "from": self._beginning.told if self._beginning else None,
             "data": counts
             | {
@@ -186,7 +197,7 @@ class _Training:
                 "eer": result.eer,
                 "eers": result.eers,
                 "forgeries": result.forgeries,
-                "note": " ".join(part for part in (result.note, seen_before) if part),
+                "note": " ".join(part for part in (result.note, _told_early(early), seen_before) if part),
             },
             "network": {
                 "parameters": sum(parameter.numel() for parameter in result.network.parameters()),
@@ -197,6 +208,14 @@ class _Training:
             "library": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "numpy", "opencv-python-headless", "countersign")},
         }
+
+
+def _told_early(early: dict[str, Any] | None) -> str:
+    if early is None:
+        return ""
+    return (
+        f"Ended early after epoch {early['epoch']}, as {early['by']} asked; epoch {early['best_epoch']} was the best."
+    )
 
 
 def _images_of(data: Dataset, writers: tuple[str, ...]) -> list[tuple[str, str]]:

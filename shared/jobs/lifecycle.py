@@ -181,6 +181,41 @@ def request_cancel(database: Database, public_id: str, person_id: int | None) ->
         settle_cancel(session, row.id)
 
 
+def request_finish(database: Database, public_id: str, person_id: int | None, name: str) -> None:
+    """Ask a training to end now with the best weights so far; ``name`` is of the person, for the report.
+
+    Raises:
+        Conflict: code ``job_ended``, ``job_not_finishable`` (no training) or ``nothing_to_keep`` (no epoch is done).
+    """
+    guards = (Job.kind == "train", Job.state.in_((JobState.QUEUED, JobState.RUNNING)), Job.done > 0)
+    statement = (
+        sa.update(Job)
+        .where(Job.public_id == public_id, *guards)
+        .values(finish_by=sa.func.coalesce(Job.finish_by, name), phase="ending with the best epoch so far")
+    )
+    with database.write() as session:
+        if not _changed(session, statement):
+            raise _not_to_be_finished(session.scalars(sa.select(Job).where(Job.public_id == public_id)).one())
+        audit.note(session, person_id, "job.finish", public_id)
+
+
+def _not_to_be_finished(job: Job) -> Conflict:
+    if job.kind != "train":
+        return Conflict(
+            "job_not_finishable", "Only a training can be ended with the best so far; others are cancelled."
+        )
+    if JobState(job.state).ended or job.state == JobState.CANCELLING:
+        return Conflict("job_ended", "The job has ended already, or is being cancelled; there is nothing to end early.")
+    return Conflict(
+        "nothing_to_keep", "No epoch is done yet, so there is nothing to keep. Wait for the first, or cancel."
+    )
+
+
+def finish_asked(session: Session, claim: JobClaim) -> str | None:
+    """The name of who asked that the job end early with what it has; None when nobody did."""
+    return session.scalar(sa.select(Job.finish_by).where(Job.id == claim.job_id))
+
+
 def settle_cancel(session: Session, job_id: int) -> bool:
     """Cancel a job that was asked to stop, once no worker holds any part of it."""
     held = sa.exists().where(Chunk.job_id == Job.id, Chunk.state == ChunkState.CLAIMED, ~passed(Chunk.lease_until))
@@ -220,6 +255,7 @@ def retry_job(database: Database, public_id: str, person_id: int | None) -> str:
             finished_at=None,
             lease_until=0.0,
             claims=0,
+            finish_by=None,
         )
         .returning(Job.kind, Job.id)
     )

@@ -81,6 +81,7 @@ class Job(Base):
     intake_done: Mapped[bool] = mapped_column(default=False)
     chunks_left: Mapped[int] = mapped_column(default=0)
 
+    finish_by: Mapped[str | None] = mapped_column(sa.String(80))  # who asked that it end early, with what it has
     phase: Mapped[str] = mapped_column(sa.String(80), default="")  # what is being done now, for people
     total: Mapped[int] = mapped_column(default=0)
     done: Mapped[int] = mapped_column(default=0)

@@ -252,6 +252,19 @@ def test_a_loss_that_is_not_finite(stack: Stack, training_set: Path) -> None:
     assert (job["state"], job["error"]["code"]) == ("failed", "loss_not_finite")
 
 
+def test_stop_a_training_and_keep_its_best(stack: Stack, training_set: Path) -> None:
+    job = stack.json("submit", "train", training_set, "--epochs", "1000", "--name", "kept")
+    wait_for(lambda: stack.json("status", job["id"])["done"] >= 1, "the first epoch")
+    assert stack.json("finish", job["id"])["state"] in ("running", "succeeded")
+    ended = stack.ended(job["id"])
+    assert (ended["state"], ended["model"]) == ("succeeded", "kept@1")
+    early = ended["report"]["finished_early"]
+    assert (early["epoch"], early["by"]) == (ended["done"], "admin")
+    assert 1 <= early["best_epoch"] <= ended["done"] < 1000
+    done = stack.run("finish", job["id"], status=1)
+    assert "[job_ended]" in done.stderr
+
+
 def test_cancel_a_training_while_it_runs(stack: Stack, training_set: Path) -> None:
     job = stack.json("submit", "train", training_set, "--epochs", "1000", "--name", "endless")
     wait_for(lambda: stack.json("status", job["id"])["done"] >= 1, "the first epoch")

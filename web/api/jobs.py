@@ -63,6 +63,15 @@ def add_routes(blueprint: Blueprint) -> None:
         ),
         Operation(
             "POST",
+            "/jobs/{job_id}/finish",
+            finish_job,
+            "End a training now, with the best weights so far",
+            job,
+            status=HTTPStatus.ACCEPTED,
+            accepts=once,
+        ),
+        Operation(
+            "POST",
             "/jobs/{job_id}/retry",
             retry_job,
             "Queue a failed or cancelled job again, with only what is missing",
@@ -155,6 +164,18 @@ def cancel_job(job_id: str) -> Response:
 
 def _cancel(job_id: str) -> Response:
     lifecycle.request_cancel(services().database, job_id, auth.current_person().id)
+    return _accepted(job_id)
+
+
+def finish_job(job_id: str) -> Response:
+    """End a training now: the best weights so far are calibrated and registered as always."""
+    load_job(job_id)
+    return answer_once(lambda _: _finish(job_id), _accepted)
+
+
+def _finish(job_id: str) -> Response:
+    person = auth.current_person()
+    lifecycle.request_finish(services().database, job_id, person.id, person.name)
     return _accepted(job_id)
 
 

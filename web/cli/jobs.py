@@ -1,4 +1,4 @@
-"""``countersign jobs`` and what one can do to a job: wait, cancel, retry."""
+"""``countersign jobs`` and what one can do to a job: wait, cancel, finish, retry."""
 
 from __future__ import annotations
 
@@ -55,6 +55,15 @@ def cancel(job: str, as_json: bool) -> None:
     """Ask JOB to stop; the results it has are kept."""
     with connect() as client:
         output.show_job(client.cancel(job), as_json)
+
+
+@click.command()
+@click.argument("job")
+@json_option
+def finish(job: str, as_json: bool) -> None:
+    """End the training JOB now; the best weights so far become its model."""
+    with connect() as client:
+        output.show_job(client.finish(job), as_json)
 
 
 @click.command()

@@ -62,6 +62,7 @@ def register(blueprint: Blueprint) -> None:
     blueprint.add_url_rule("/jobs/<job_id>/epochs.json", view_func=epochs_json)
     blueprint.add_url_rule("/jobs/<job_id>/epochs.csv", view_func=epochs_csv)
     blueprint.add_url_rule("/jobs/<job_id>/cancel", view_func=cancel_job, methods=["POST"])
+    blueprint.add_url_rule("/jobs/<job_id>/finish", view_func=finish_job, methods=["POST"])
     blueprint.add_url_rule("/jobs/<job_id>/retry", view_func=retry_job, methods=["POST"])
 
 
@@ -227,6 +228,15 @@ def cancel_job(job_id: str) -> ResponseReturnValue:
     _load(job_id)
     lifecycle.request_cancel(services().database, job_id, auth.current_person().id)
     flash("The job is asked to stop. What is done is kept.")
+    return redirect(url_for("pages.job", job_id=job_id), 303)
+
+
+def finish_job(job_id: str) -> ResponseReturnValue:
+    """End a training with the best weights so far."""
+    _load(job_id)
+    person = auth.current_person()
+    lifecycle.request_finish(services().database, job_id, person.id, person.name)
+    flash("The training ends now. The best epoch so far becomes its model.")
     return redirect(url_for("pages.job", job_id=job_id), 303)
 
 

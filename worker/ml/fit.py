@@ -49,6 +49,7 @@ def fit(
     *,
     on_epoch: Callable[[EpochRow], None],
     should_stop: Callable[[], bool],
+    should_finish: Callable[[], bool] = lambda: False,
     checkpoint: bytes | None = None,
     on_checkpoint: Callable[[bytes], None],
     device: torch.device | None = None,
@@ -59,7 +60,8 @@ def fit(
 
     ``images`` (N, H, W) or (N, H, W, 3) are canvases as ``images.prepare`` makes them for the recipe's preset, an
     array or a memory map; ``labels`` are theirs. ``on_epoch`` is called after each epoch, then ``on_checkpoint`` with
-    bytes that ``checkpoint`` takes up again: an epoch may so be told twice. ``should_stop`` is asked before each batch.
+    bytes that ``checkpoint`` takes up again: an epoch may so be told twice. ``should_stop`` is asked before each batch,
+    then ``should_finish``: whether to end with the best so far, which is done as soon as one epoch is done.
     ``initial`` are weights to begin with, of a network of the same name (see ``weighted_l1.begin_with``).
 
     Raises TrainingFailed with code no_genuine_pairs, too_few_writers or loss_not_finite; InvalidInput with code
@@ -74,8 +76,7 @@ def fit(
         run = _Run(images, labels, split, pairs, recipe, where, initial, build_network)
         if checkpoint is not None:
             run.take_up(load_checkpoint(checkpoint))
-        while run.goes_on:
-            row = run.train_epoch(should_stop)
+        while run.goes_on and (row := run.train_epoch(should_stop, should_finish)):
             on_epoch(row)
             on_checkpoint(save_checkpoint(run.state()))
         return run.result()
@@ -162,6 +163,7 @@ class _Run:
         self._best: Tensors = {}
         self._best_error, self._best_loss, self._best_epoch = math.inf, math.inf, 0
         self.epoch = 0
+        self._finished_early = False
 
     @property
     def goes_on(self) -> bool:
@@ -173,8 +175,11 @@ class _Run:
     def _out_of_patience(self) -> bool:
         return 0 < self._recipe.patience <= self.epoch - self._best_epoch
 
-    def train_epoch(self, should_stop: Callable[[], bool]) -> EpochRow:
-        """One epoch and its judgement. Raises Stopped, or TrainingFailed when a number is not finite."""
+    def train_epoch(self, should_stop: Callable[[], bool], should_finish: Callable[[], bool]) -> EpochRow | None:
+        """One epoch and its judgement; None when it was cut off to end with the best of those before.
+
+        Raises Stopped, or TrainingFailed when a number is not finite.
+        """
         started = time.perf_counter()
         epoch, recipe = self.epoch + 1, self._recipe
         batches = list(_batches(self._labels, recipe, epoch))
@@ -185,6 +190,9 @@ class _Run:
             for number, batch in enumerate(batches):
                 if should_stop():
                     raise Stopped
+                if self._best and should_finish():
+                    self._finished_early = True
+                    return None
                 self._descent.set_rate((epoch - 1 + number / len(batches)) / recipe.epochs)
                 total += self._step(batch, changes) * len(batch)
                 seen += len(batch)
@@ -236,6 +244,7 @@ class _Run:
             best_epoch=self._best_epoch,
             forgeries=self._pairs.forgeries,
             note=" ".join(notes),
+            finished_early=self._finished_early,
         )
 
     def _step(self, batch: NDArray[np.int64], changes: torch.Generator) -> float:

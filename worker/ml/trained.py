@@ -39,6 +39,7 @@ class FitResult:
     best_epoch: int
     forgeries: str  # "skilled" or "random": what eer and threshold were measured against
     note: str  # for people; empty if there is nothing to say
+    finished_early: bool = False  # asked to end with the best so far
 
 
 class Stopped(Exception):

@@ -82,10 +82,11 @@ def upgrade() -> None:
 
 
 def _add_marks() -> None:
-    """What a sender calls jobs and rows by; and which models are kept for reading alone."""
+    """What a sender calls jobs and rows by, who ends one early, and which models are kept for reading alone."""
     with op.batch_alter_table("jobs", schema=None) as batch_op:
         batch_op.add_column(sa.Column("tag", sa.String(length=80), nullable=True))
         batch_op.add_column(sa.Column("external_id", sa.String(length=255), nullable=True))
+        batch_op.add_column(sa.Column("finish_by", sa.String(length=80), nullable=True))
     with op.batch_alter_table("comparisons", schema=None) as batch_op:
         batch_op.add_column(sa.Column("tag", sa.String(length=80), nullable=True))
     with op.batch_alter_table("model_versions", schema=None) as batch_op:
@@ -205,8 +206,8 @@ def downgrade() -> None:
     with op.batch_alter_table("model_versions", schema=None) as batch_op:
         batch_op.drop_column("archived_at")
     with op.batch_alter_table("jobs", schema=None) as batch_op:
-        batch_op.drop_column("tag")
-        batch_op.drop_column("external_id")
+        for name in ("tag", "external_id", "finish_by"):
+            batch_op.drop_column(name)
     for score, _ in SCORES:
         op.drop_index(f"ix_results_{score}", "results")
     with op.batch_alter_table("results", schema=None) as batch_op:

@@ -126,6 +126,9 @@ def test_the_client_against_the_application(sqlite_app: Flask, sqlite_database: 
         assert client.cancel(job["id"])["state"] == "cancelled"
         assert client.wait(job["id"])["state"] == "cancelled"
         assert client.retry(job["id"])["attempt"] == 2
+        with pytest.raises(ApiError) as caught:
+            client.finish(job["id"])
+        assert caught.value.code == "job_not_finishable"
         assert [row["verdict"] for row in client.results(job["id"])] == [None]
         assert list(client.results(job["id"], "reject")) == []
         assert client.result(job["id"], 1)["verdict"] is None
@@ -153,6 +156,7 @@ def test_the_async_client() -> None:
             job = await client.submit("verify", {"tag": "night"}, archive(io.BytesIO(b"some bytes")))
             assert (await client.wait(job["id"]))["state"] == "succeeded"
             await client.cancel(job["id"])
+            await client.finish(job["id"])
             await client.retry(job["id"])
             with failing() as caught:
                 await client.models()

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 import torch
 
 from shared.db import Database
-from shared.jobs.lifecycle import claim_job, request_cancel
+from shared.jobs.lifecycle import claim_job, request_cancel, request_finish
 from shared.jobs.queries import list_epochs
 from shared.registry import default_model, delete_model
 from shared.tables import Job, JobState, ModelVersion
@@ -152,6 +152,27 @@ def test_a_cancelled_training_leaves_no_model(context: Context, monkeypatch: pyt
     now = reload(context.database, job)
     assert (now.state, now.done) == (JobState.CANCELLED, 1)
     assert models(context.database) == []
+
+
+def test_a_training_is_finished_early_with_the_best_so_far(context: Context) -> None:
+    job = submit_training(context, FILES, name="short", epochs=200)
+    person = "ann"
+
+    def ask_after_two_epochs() -> bool:
+        if reload(context.database, job).done == 2:
+            request_finish(context.database, job.public_id, None, person)
+        return False
+
+    train_job(replace(context, draining=ask_after_two_epochs), job.public_id)
+    now = reload(context.database, job)
+    assert (now.state, now.done, now.total) == (JobState.SUCCEEDED, 2, 200)
+    (model,) = models(context.database)
+    early = now.report["finished_early"]
+    assert (early["epoch"], early["by"], now.report["model"]) == (2, person, model.label)
+    assert early["best_epoch"] in (1, 2)
+    assert "Ended early after epoch 2, as ann asked" in now.report["note"]
+    assert model.summary["finished_early"] == early
+    assert not context.store.exists(f"checkpoints/{job.public_id}")
 
 
 def test_a_worker_that_lost_its_lease_registers_nothing(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,6 +204,55 @@ def test_what_cannot_be_retried(database: Database, state: JobState) -> None:
     assert caught.value.code == "job_not_retryable"
 
 
+def finish_asked(database: Database, claim: JobClaim) -> str | None:
+    with database.read() as session:
+        return lifecycle.finish_asked(session, claim)
+
+
+def test_a_training_is_asked_to_finish_once_it_has_something_to_keep(database: Database) -> None:
+    job = training(database)
+    claim = claimed(database, job)
+    with pytest.raises(Conflict) as caught:
+        lifecycle.request_finish(database, job.public_id, None, "ann")
+    assert (caught.value.code, finish_asked(database, claim)) == ("nothing_to_keep", None)
+    assert told(database, claim, done=1)
+    for name in ("ann", "ben"):
+        lifecycle.request_finish(database, job.public_id, None, name)
+    assert finish_asked(database, claim) == "ann"
+    assert not must_stop(database, claim), "it goes on to calibrate"
+    assert reload(database, job).phase == "ending with the best epoch so far"
+    with database.read() as session:
+        assert session.scalars(sa.select(AuditEvent.action)).all() == ["job.finish"] * 2
+
+
+@pytest.mark.parametrize("state", [JobState.CANCELLING, *ENDED])
+def test_what_has_ended_is_not_finished(database: Database, state: JobState) -> None:
+    job = training(database, state)
+    with database.write() as session:
+        session.get_one(Job, job.id).done = 2
+    with pytest.raises(Conflict) as caught:
+        lifecycle.request_finish(database, job.public_id, None, "ann")
+    assert caught.value.code == "job_ended"
+
+
+def test_other_kinds_are_not_finished(database: Database) -> None:
+    job = batch_job(database, unbacked_model(database))
+    with pytest.raises(Conflict) as caught:
+        lifecycle.request_finish(database, job.public_id, None, "ann")
+    assert caught.value.code == "job_not_finishable"
+
+
+def test_a_retry_goes_on_to_the_end(database: Database) -> None:
+    """What was asked of the attempt before is not asked of this one."""
+    job = training(database)
+    told(database, claimed(database, job), done=1)
+    lifecycle.request_finish(database, job.public_id, None, "ann")
+    expire(database, Job)
+    lifecycle.request_cancel(database, job.public_id, None)
+    lifecycle.retry_job(database, job.public_id, None)
+    assert finish_asked(database, claimed(database, job)) is None
+
+
 def test_a_retry_scores_only_what_is_missing(database: Database) -> None:
     job = batch_job(database, unbacked_model(database), 8, 4)
     first = claim_chunks(database, "worker-1", LEASE, 4)

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from werkzeug.test import TestResponse
 
 from shared.config import Settings
-from shared.db import Database
+from shared.db import Database, utcnow
 from shared.jobs.chunks import claim_chunks, record
 from shared.queue import TaskNames
 from shared.tables import Comparison, Epoch, Job, JobState, Region, Result, Upload
@@ -235,6 +235,21 @@ def test_cancel_and_retry(caller: Caller, database: Database, doorbell: Doorbell
     assert reload(database, job).state == JobState.QUEUED
 
 
+def test_finish(caller: Caller, database: Database) -> None:
+    with database.write() as session:
+        job = Job(
+            public_id="job_t", kind="train", spec={"kind": "train"}, state="running", total=9, created_at=utcnow()
+        )
+        session.add(job)
+    assert_problem(caller.post("/jobs/job_t/finish"), 409, "nothing_to_keep")
+    with database.write() as session:
+        session.get_one(Job, job.id).done = 4
+    answer = caller.post("/jobs/job_t/finish")
+    assert (answer.status_code, answer.get_json()["state"]) == (202, "running")
+    assert answer.get_json()["phase"] == "ending with the best epoch so far"
+    assert reload(database, job).finish_by == "admin"
+
+
 def test_epochs(caller: Caller, database: Database) -> None:
     job = batch_job(database, unbacked_model(database), 1, 1)
     with database.write() as session:
@@ -255,6 +270,6 @@ def test_no_such_job(caller: Caller, path: str) -> None:
     assert_problem(caller.get(f"/jobs/a%00b{path}"), 404, "job_unknown")
 
 
-@pytest.mark.parametrize("act", ["cancel", "retry"])
+@pytest.mark.parametrize("act", ["cancel", "finish", "retry"])
 def test_no_such_job_to_act_upon(caller: Caller, act: str) -> None:
     assert_problem(caller.post(f"/jobs/job_none/{act}"), 404, "job_unknown")

@@ -141,6 +141,19 @@ def test_cancel_and_retry(browser: Browser, sqlite_database: Database, doorbell:
     assert [ids for _, ids, _ in doorbell.rung] == [(job.public_id,)] * 2
 
 
+def test_a_training_is_stopped_with_the_best(browser: Browser, sqlite_database: Database) -> None:
+    begun = add_job(sqlite_database, kind="train", state="running", total=5, done=0)
+    assert 'id="finish"' not in browser.text(f"/jobs/{begun.public_id}"), "there is nothing to keep"
+    job = add_job(sqlite_database, kind="train", state="running", total=5, done=2)
+    page = f"/jobs/{job.public_id}"
+    assert "Stop and keep the best</button>" in browser.text(page)
+    assert browser.post(f"{page}/finish").location == page
+    text = browser.text(page)
+    assert 'id="finish"' not in text
+    assert "ending with the best epoch so far" in text
+    assert reload(sqlite_database, job).finish_by == "admin"
+
+
 def test_a_training_shows_its_epochs_and_what_was_detected(browser: Browser, sqlite_database: Database) -> None:
     skipped = [{"entry": "<b>.txt", "code": "not_a_sample", "reason": "no image"}]
     report = {"layout": "cedar", "writers": 1234, "genuine": 9, "forged": 8, "skipped": 1, "skipped_list": skipped}

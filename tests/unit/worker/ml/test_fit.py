@@ -63,16 +63,22 @@ def signatures(writers: int = 9, genuine: int = 6, forged: int = 6) -> tuple[NDA
 
 
 class Course:
-    """Runs ``fit`` and keeps what it told on the way; asks to stop at the given call of ``should_stop``."""
+    """Runs ``fit`` and keeps what it told on the way.
 
-    def __init__(self, stop_at: int | None = None) -> None:
+    Asks to stop at the given call of ``should_stop``, or to finish after so many epochs (0: from the beginning).
+    """
+
+    def __init__(self, stop_at: int | None = None, finish_after: int | None = None) -> None:
         self.rows: list[EpochRow] = []
         self.checkpoints: list[bytes] = []
-        self._asked, self._stop_at = 0, stop_at
+        self._asked, self._stop_at, self._finish_after = 0, stop_at, finish_after
 
     def _should_stop(self) -> bool:
         self._asked += 1
         return self._asked == self._stop_at
+
+    def _should_finish(self) -> bool:
+        return self._finish_after is not None and len(self.rows) >= self._finish_after
 
     def run(
         self,
@@ -91,6 +97,7 @@ class Course:
             recipe,
             on_epoch=self.rows.append,
             should_stop=self._should_stop,
+            should_finish=self._should_finish,
             checkpoint=checkpoint,
             on_checkpoint=self.checkpoints.append,
             device=CPU,
@@ -135,6 +142,23 @@ def test_the_result_is_the_best_epoch_with_its_own_threshold() -> None:
     far, frr = error_rates(genuine, forged, result.threshold)
     assert abs(far - frr) < 0.05
     assert not result.network.training
+
+
+@pytest.mark.parametrize(("asked", "epochs"), [(0, 1), (3, 3)])
+def test_asked_to_finish_it_ends_with_the_best_so_far(asked: int, epochs: int) -> None:
+    """At the first batch after an epoch: the result is that of a training of so many epochs that took the same way."""
+    recipe = RECIPE.model_copy(update={"schedule": "step", "step_epochs": 100, "warm_up": 0.0})
+    course = Course(finish_after=asked)
+    result = course.run(recipe.model_copy(update={"epochs": 50}))
+    assert (result.epochs, len(course.rows), len(course.checkpoints)) == (epochs, epochs, epochs)
+    assert result.finished_early
+    assert result.best_epoch <= epochs
+    whole = Course().run(recipe.model_copy(update={"epochs": epochs}))
+    assert not whole.finished_early
+    assert same_weights(result, whole)
+    again = Course(finish_after=0).run(recipe.model_copy(update={"epochs": 50}), checkpoint=course.checkpoints[-1])
+    assert same_weights(result, again), "taken up from its checkpoint it ends at once"
+    assert again.epochs == epochs
 
 
 def test_a_resumed_training_is_the_undisturbed_one() -> None:
