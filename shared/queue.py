@@ -24,7 +24,7 @@ class QueueNames:
     INTERACTIVE = "interactive"  # small verifications, on the GPU worker
     BATCH = "batch"  # the rest of them, and identifications
     TRAIN = "train"  # the training worker: trainings, evaluations, tuning
-    IO = "io"  # torch-free: intake, views, the sweep, webhooks
+    IO = "io"  # torch-free: intake, views, looks at data, the sweep, webhooks
 
 
 class TaskNames:
@@ -37,6 +37,7 @@ class TaskNames:
     TUNE = "countersign.tune"
     IDENTIFY = "countersign.identify"
     RENDER = "countersign.render"
+    LOOK = "countersign.look"
     SWEEP = "countersign.sweep"
     DELIVER = "countersign.deliver"
 
@@ -49,6 +50,7 @@ QUEUE_OF = {
     TaskNames.TUNE: QueueNames.TRAIN,
     TaskNames.IDENTIFY: QueueNames.BATCH,
     TaskNames.RENDER: QueueNames.IO,
+    TaskNames.LOOK: QueueNames.IO,
     TaskNames.SWEEP: QueueNames.IO,
     TaskNames.DELIVER: QueueNames.IO,
 }

@@ -1,4 +1,4 @@
-"""Names of the pictures that the io worker makes for the pages."""
+"""Names of what the io worker makes for the pages: pictures of regions, and looks at labelled data."""
 
 from __future__ import annotations
 
@@ -24,3 +24,26 @@ CANVASES = {canvas_view(network, canvas): canvas for network in NETWORKS for can
 def view_key(region_id: int, view: str) -> str:
     """The blob that holds a view."""
     return f"views/{region_id}-{view}.png"
+
+
+MOST_SAMPLES = 24  # pictures on a contact sheet
+
+
+def look_key(digest: str) -> str:
+    """The blob that says what was found in the archive with this digest."""
+    return f"datasets/{digest.removeprefix('sha256:')}.json"
+
+
+def begun_key(digest: str) -> str:
+    """The blob that says when somebody began to look."""
+    return f"datasets/{digest.removeprefix('sha256:')}.begun"
+
+
+def sample_key(digest: str, number: int) -> str:
+    """The blob that holds a picture of the contact sheet; they count from 0."""
+    return f"datasets/{digest.removeprefix('sha256:')}-{number}.png"
+
+
+def look_keys(digest: str) -> list[str]:
+    """All of them."""
+    return [look_key(digest), begun_key(digest), *(sample_key(digest, number) for number in range(MOST_SAMPLES))]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import PurePath
 from typing import TypeVar, cast
 
@@ -14,9 +15,10 @@ from pydantic import BaseModel, ValidationError
 from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import FileStorage
 
+from shared.db import utcnow
 from shared.errors import InvalidInput
 from shared.jobs.submit import Marks, Sent, SoloSpec
-from shared.jobs.uploads import find_upload
+from shared.jobs.uploads import add_upload, find_upload, keep_for
 from shared.queue import SOLO_TASKS
 from shared.specs import SPECS, JobMarks, VerifySpec
 from shared.storage import Stored, pieces_of
@@ -46,6 +48,24 @@ def store_file(file: FileStorage) -> Sent:
     """
     stored = services().store.put(f"uploads/{secrets.token_hex(16)}", pieces_of(file.stream))  # type: ignore[arg-type]  # typed IO[bytes]
     return Sent(stored, PurePath((file.filename or "").replace("\\", "/")).name or "unnamed")
+
+
+def keep_file(file: FileStorage) -> str:
+    """Store one file of the request as long as files are kept that no job names; its digest.
+
+    Raises:
+        StorageFull: nothing is left behind.
+    """
+    sent, hours = store_file(file), services().settings.file_hours
+    try:
+        with services().database.write() as session:
+            known = keep_for(session, sent.stored.digest, hours)
+            if known is None:
+                until = utcnow() + timedelta(hours=hours)
+                add_upload(session, sent.stored.key, sent.stored.digest, sent.stored.size, sent.filename, until)
+    finally:
+        _drop_unless_accepted(sent)
+    return sent.stored.digest
 
 
 def known_file(digest: str) -> Sent:

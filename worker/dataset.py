@@ -114,7 +114,7 @@ def read_dataset(
         raise InvalidInput(
             "protocol_unfit", f"binary-ink is for signatures, not for the preset {preprocessing.preset}: use grey-ink."
         )
-    layout = detect(archive.names(), lambda name, most: _read_table(archive, name, most))
+    layout = find_layout(archive)
     samples = _chosen(layout.samples, reading.writers)
     if preprocessing.scale == "keep":
         preprocessing = _scaled(archive, samples, preprocessing, limits)
@@ -161,6 +161,11 @@ def _scaled(
         with suppress(CountersignError):  # what is wrong with it is told when it is read
             widths.append(ink_width(reader.pixels(sample)))
     return preprocessing.model_copy(update=estimate_scale(widths))
+
+
+def find_layout(archive: Archive) -> Layout:
+    """The layout of an archive; its lists are read, no image is. Raises as :func:`worker.ml.layouts.detect` does."""
+    return detect(archive.names(), lambda name, most: _read_table(archive, name, most))
 
 
 def _read_table(archive: Archive, name: str, most: int) -> bytes:
@@ -283,7 +288,7 @@ def _summary(layout: Layout, kept: _Kept, pairs: ListedPairs) -> dict[str, Any]:
         "layout": layout.name,
         **count_writers(kept.samples),
         "skipped": len(skipped),
-        "skipped_list": [_shown(item).as_dict() for item in skipped[:SKIPPED_SHOWN]],
+        "skipped_list": shown(skipped),
         "notes": list(layout.notes),
     }
     if layout.pairs:
@@ -293,5 +298,8 @@ def _summary(layout: Layout, kept: _Kept, pairs: ListedPairs) -> dict[str, Any]:
     return summary
 
 
-def _shown(item: Skipped) -> Skipped:
-    return replace(item, entry=item.entry[:300], reason=item.reason[:300])
+def shown(skipped: list[Skipped]) -> list[dict[str, Any]]:
+    """The first of what was left out, as reports keep them."""
+    return [
+        replace(item, entry=item.entry[:300], reason=item.reason[:300]).as_dict() for item in skipped[:SKIPPED_SHOWN]
+    ]

@@ -12,7 +12,7 @@ from shared.jobs.sweep import requeue_stalled
 from shared.queue import TaskNames
 from worker.context import process_context
 
-VIEW_SECONDS = 30  # after which the process that draws a view is ended
+VIEW_SECONDS = 30  # after which the process that draws a view, or looks at data, is ended
 
 
 def intake(job: str) -> None:
@@ -64,6 +64,13 @@ def render(region: str, view: str) -> None:
     render_view(process_context(), int(region), view)
 
 
+def look(digest: str) -> None:
+    """Look at labelled data that a page asks about."""
+    from worker.looking import look_at
+
+    look_at(process_context(), digest)
+
+
 def sweep() -> None:
     """Ring again for what nobody works on, and remove files that nobody uses."""
     context = process_context()
@@ -88,9 +95,10 @@ def register(app: Celery) -> None:
         TaskNames.TUNE: tune,
         TaskNames.IDENTIFY: identify,
         TaskNames.RENDER: render,
+        TaskNames.LOOK: look,
         TaskNames.SWEEP: sweep,
         TaskNames.DELIVER: deliver,
     }
     for name, task in tasks.items():
-        # A view has its limit here; longer work is watched by its heartbeat.
-        app.task(name=name, time_limit=VIEW_SECONDS if name == TaskNames.RENDER else None)(task)
+        # What a page waits for has its limit here; longer work is watched by its heartbeat.
+        app.task(name=name, time_limit=VIEW_SECONDS if name in (TaskNames.RENDER, TaskNames.LOOK) else None)(task)

@@ -16,6 +16,7 @@ from shared.jobs.uploads import DIGEST, add_upload, storable
 from shared.storage import BlobStore
 from shared.tables import PartialUpload, Upload
 from shared.tables.base import public_id
+from shared.views import look_keys
 
 
 def begin_upload(
@@ -120,7 +121,11 @@ def remove_expired(database: Database, store: BlobStore) -> int:
         partial = session.scalars(over).all()
         files = session.scalars(sa.select(Upload).where(Upload.expires_at <= utcnow()).limit(100)).all()
     removed = [_remove(database, store, PartialUpload, upload.id, blob_of(upload)) for upload in partial]
-    return sum(removed) + sum(_remove(database, store, Upload, file.id, file.blob) for file in files)
+    for file in files:
+        removed.append(_remove(database, store, Upload, file.id, file.blob))
+        for key in look_keys(file.digest):  # made anew if the same bytes are still there in another file
+            store.delete(key)
+    return sum(removed)
 
 
 def _remove(

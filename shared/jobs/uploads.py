@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -10,8 +11,9 @@ from sqlalchemy.orm import Session
 
 from shared.db import utcnow
 from shared.errors import InvalidInput, NotFound
-from shared.tables import Upload
+from shared.tables import Job, Upload
 
+LABELLED = ("train", "tune", "evaluate")  # kinds of job whose archive says who wrote what
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
@@ -34,6 +36,15 @@ def find_upload(session: Session, digest: str) -> Upload:
     if upload is None:
         raise NotFound("file_unknown", f"No file with the digest {digest} was sent yet. Send it by PUT /files.")
     return upload
+
+
+def data_sets(session: Session, limit: int = 20) -> Sequence[Upload]:
+    """The archives of labelled signatures that jobs worked on, each once, the one used last first."""
+    used = sa.select(Upload.digest, sa.func.max(Upload.id).label("id"), sa.func.max(Job.id).label("job"))
+    used = used.join(Job, Job.upload_id == Upload.id).where(Job.kind.in_(LABELLED)).group_by(Upload.digest)
+    latest = used.order_by(sa.desc("job")).limit(limit).subquery()
+    query = sa.select(Upload).join(latest, latest.c.id == Upload.id).order_by(latest.c.job.desc())
+    return session.scalars(query).all()
 
 
 def use_upload(session: Session, blob: str) -> Upload | None:

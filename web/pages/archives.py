@@ -2,42 +2,114 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from flask import redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from shared import registry
-from shared.errors import CountersignError
-from shared.specs import DEFAULT
+from shared.errors import CountersignError, InvalidInput
+from shared.jobs import queries
+from shared.jobs.uploads import LABELLED, find_upload
+from shared.specs import DEFAULT, SPECS
+from shared.tables import Job
 from web import auth
-from web.pages.forms import FormFault, form_faults
+from web.pages.datasets import look_values, sets_to_choose
+from web.pages.forms import FormFault, field_text, form_faults
 from web.services import services
-from web.uploads import files_of, submit_from_request
+from web.uploads import files_of, given_in, keep_file, submit_from_request
 
 # The field where a fault stands, by its code or the code's first word; all others stand at the archive.
 FIELDS = {"model": "model", "queue": "submit", "storage": "submit"}
+KEPT = "archive_digest"  # names an archive that was sent before
+MARKS = ("tag", "external_id")
+Form = Callable[[list[FormFault], Mapping[str, str]], str]  # the faults, and what fills the fields
 
 
-def submit_archive(
-    kind: str, contents: str, form: Callable[[list[FormFault]], str], fields: dict[str, str] = FIELDS
-) -> ResponseReturnValue:
-    """The form for a job of ``kind``; posted, the job's page. ``contents`` says what the archive holds."""
+def submit_archive(kind: str, contents: str, form: Form, fields: dict[str, str] = FIELDS) -> ResponseReturnValue:
+    """The form for a job of ``kind``; posted, the job's page. ``contents`` says what the archive holds.
+
+    Posted with ``look``, the form again with the archive kept and shown, before anything is done with it.
+    """
     if request.method == "GET":
-        return form([])
-    if not files_of("archive"):
-        return form([FormFault("archive", f"Choose the ZIP archive of {contents}.")]), 422
+        return form([], _brought(kind))
+    fault = _unclear(contents)
+    if fault:
+        return form([FormFault("archive", fault)], request.form), 422
     try:
+        if request.form.get("look"):
+            return redirect(_with_data(kind), 303)
         job = submit_from_request(kind, auth.current_person().id)
     except CountersignError as error:
-        return form(form_faults(error, fields, "archive")), error.status
+        return form(form_faults(error, fields, "archive"), request.form), error.status
     return redirect(url_for("pages.job", job_id=job.public_id), 303)
 
 
-def models_to_choose() -> dict[str, Any]:
-    """All models, and the one that is chosen: the request's, or else the default."""
+def _unclear(contents: str) -> str:
+    given = given_in("archive")
+    if not given:
+        return f"Choose the ZIP archive of {contents}."
+    return "Choose a data set that was sent before, or send one: not both." if len(given) > 1 else ""
+
+
+def _with_data(kind: str) -> str:
+    """The address of the form with the settings that were posted, its archive kept."""
+    sent = files_of("archive")
+    digest = keep_file(sent[0]) if sent else request.form[KEPT].strip()
+    values: dict[str, Any] = {
+        name: text for name, text in request.form.items() if name in _names(kind) and text.strip()
+    }
+    return url_for(f"pages.{kind}", **values | {KEPT: digest})
+
+
+def _names(kind: str) -> set[str]:
+    return {"label", *MARKS, *SPECS[kind].model_fields} - {"kind"}
+
+
+def _brought(kind: str) -> Mapping[str, str]:
+    """What an address brings: settings, an archive by its digest, or a job that is to be done again.
+
+    Raises:
+        NotFound: code ``job_unknown``. InvalidInput: code ``job_not_repeatable``.
+    """
+    if "again" not in request.args:
+        return request.args
+    with services().database.read() as session:
+        job = queries.get_job(session, request.args["again"])
+    if job.kind != kind or job.upload is None:
+        raise InvalidInput("job_not_repeatable", f"Only a job of the kind {kind} can be done again with this form.")
+    marks = {"label": job.label, "tag": job.tag or "", "external_id": job.external_id or ""}
+    return {**_settings_of(job), **marks, KEPT: job.upload.digest, **request.args}
+
+
+def _settings_of(job: Job) -> dict[str, str]:
+    settings = {name: field_text(value) for name, value in job.spec.items() if name != "kind"}
+    if job.spec.get("model") and job.model:
+        settings["model"] = job.model.label  # what a name meant then
+    return settings
+
+
+def archive_values(kind: str, values: Mapping[str, str]) -> dict[str, Any]:
+    """What ``_archive.html`` shows: the archive that is kept and what is in it, or those there are to choose from."""
+    upload, gone = None, ""
+    if values.get(KEPT) and not files_of("archive"):
+        try:
+            with services().database.read() as session:
+                upload = find_upload(session, values[KEPT])
+        except CountersignError as error:
+            gone = error.message
+    labelled = kind in LABELLED
+    shown = {"values": values, "label": values.get("label", ""), "labelled": labelled, "data": upload, "gone": gone}
+    if upload is not None:
+        return shown | (look_values(upload) if labelled else {})
+    return shown | {"sets": sets_to_choose() if labelled else []}
+
+
+def models_to_choose(values: Mapping[str, str]) -> dict[str, Any]:
+    """All models, and the one that is chosen: that of ``values`` where it can be used, or else the default."""
     with services().database.read() as session:
         models = registry.list_models(session)
     default = next((model.label for model, aliases in models if DEFAULT in aliases), "")
-    return {"models": models, "chosen": request.values.get("model") or default}
+    wanted = values.get("model", "")
+    return {"models": models, "chosen": wanted if wanted in {model.label for model, _ in models} else default}

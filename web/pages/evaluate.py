@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, Response, render_template, request
+from collections.abc import Mapping
+
+from flask import Blueprint, Response, render_template
 from flask.typing import ResponseReturnValue
 
 from shared.specs import EvaluateSpec
 from web.api.files import file_response
 from web.api.jobs import load_job
-from web.pages.archives import models_to_choose, submit_archive
+from web.pages.archives import archive_values, models_to_choose, submit_archive
 from web.pages.forms import FormFault, spec_fields
 from web.services import services
 
@@ -24,12 +26,12 @@ def evaluate() -> ResponseReturnValue:
     return submit_archive("evaluate", "the writers' signatures", _form)
 
 
-def _form(errors: list[FormFault]) -> str:
+def _form(errors: list[FormFault], values: Mapping[str, str]) -> str:
     return render_template(
         "evaluate.html",
-        **models_to_choose(),
-        fields=spec_fields(EvaluateSpec, request.form),
-        label=request.form.get("label", ""),
+        **models_to_choose(values),
+        **archive_values("evaluate", values),
+        fields=spec_fields(EvaluateSpec, values),
         errors=errors,
         settings=services().settings,
     )

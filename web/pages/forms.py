@@ -66,7 +66,7 @@ def spec_fields(spec: type[BaseModel], form: Mapping[str, str]) -> dict[str, For
 def _field(name: str, info: FieldInfo, form: Mapping[str, str]) -> FormField:
     hint = _sentence(info.description or "") + _bounds(info)
     mode = MODES.get(info.annotation, "text")
-    return FormField(name, _label(name), hint, form.get(name, _text(info.default)), mode, _choices(name, info))
+    return FormField(name, _label(name), hint, form.get(name, field_text(info.default)), mode, _choices(name, info))
 
 
 def _label(name: str) -> str:
@@ -91,7 +91,8 @@ def _figure(value: Any) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-def _text(value: Any) -> str:
+def field_text(value: Any) -> str:
+    """A setting as a form's field has it."""
     if isinstance(value, bool):
         return "true" if value else ""
     return "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)

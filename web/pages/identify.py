@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from flask import Blueprint, Response, json, render_template, request, stream_with_context
+from flask import Blueprint, Response, json, render_template, stream_with_context
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
@@ -17,7 +17,7 @@ from web.api.identifications import answers_download
 from web.api.jobs import load_job
 from web.identified import identification_json
 from web.pages import paging
-from web.pages.archives import models_to_choose, submit_archive
+from web.pages.archives import archive_values, models_to_choose, submit_archive
 from web.pages.forms import FormFault, spec_fields
 from web.services import services
 
@@ -37,12 +37,12 @@ def identify() -> ResponseReturnValue:
     return submit_archive("identify", "categories and test images", _form)
 
 
-def _form(errors: list[FormFault]) -> str:
+def _form(errors: list[FormFault], values: Mapping[str, str]) -> str:
     return render_template(
         "identify.html",
-        **models_to_choose(),
-        threshold=spec_fields(IdentifySpec, request.form)["threshold"],
-        label=request.form.get("label", ""),
+        **models_to_choose(values),
+        **archive_values("identify", values),
+        threshold=spec_fields(IdentifySpec, values)["threshold"],
         errors=errors,
         settings=services().settings,
     )

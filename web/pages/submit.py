@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from flask import Blueprint, redirect, render_template, request, url_for
@@ -13,7 +14,7 @@ from shared.errors import CountersignError
 from shared.specs import DEFAULT, NETWORKS, TrainSpec
 from web import auth
 from web.pages.again import Earlier, earlier_of, submit_again
-from web.pages.archives import FIELDS, submit_archive
+from web.pages.archives import FIELDS, archive_values, submit_archive
 from web.pages.forms import FormFault, form_faults, spec_fields
 from web.services import services
 from web.uploads import files_of, submit_from_request
@@ -105,18 +106,20 @@ def train() -> ResponseReturnValue:
     return submit_archive("train", "the writers' signatures", _train_form, TRAINING_FIELDS)
 
 
-def _train_form(errors: list[FormFault]) -> str:
-    # A link may bring settings, the best of a search for instance.
-    fields = spec_fields(TrainSpec, request.form if request.method == "POST" else request.args)
+def _train_form(errors: list[FormFault], values: Mapping[str, str]) -> str:
+    fields = spec_fields(TrainSpec, values)
     with services().database.read() as session:
-        models = [(model.label, f"{model.label}: {model.network}") for model, _ in registry.list_models(session)]
-    fields["from_model"] = replace(fields["from_model"], choices=(("", "None: fresh weights"), *models))
+        models = {model.label: f"{model.label}: {model.network}" for model, _ in registry.list_models(session)}
+    begun = fields["from_model"]
+    if begun.value:
+        models.setdefault(begun.value, f"{begun.value}: cannot be used any more")
+    fields["from_model"] = replace(begun, choices=(("", "None: fresh weights"), *models.items()))
+    defaults = spec_fields(TrainSpec, {})
     return render_template(
         "train.html",
         fields=fields,
-        prefilled=any(name in request.args for name in ADVANCED),
-        posted=request.method == "POST",
-        label=request.form.get("label", ""),
+        prefilled=any(fields[name].value != defaults[name].value for name in ADVANCED),
+        **archive_values("train", values),
         networks=NETWORKS,
         advanced=ADVANCED,
         groups=GROUPS,

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, Response, jsonify, render_template
 from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
@@ -16,7 +16,7 @@ from shared.specs import NETWORKS, TuneSpec
 from shared.tables import Job, JobState, Trial
 from web.api.jobs import load_job
 from web.api.trials import trials_download
-from web.pages.archives import submit_archive
+from web.pages.archives import archive_values, submit_archive
 from web.pages.forms import FormFault, spec_fields
 from web.services import services
 
@@ -41,11 +41,11 @@ def tune() -> ResponseReturnValue:
     return submit_archive("tune", "the writers' signatures", _form)
 
 
-def _form(errors: list[FormFault]) -> str:
+def _form(errors: list[FormFault], values: Mapping[str, str]) -> str:
     return render_template(
         "tune.html",
-        fields=spec_fields(TuneSpec, request.form),
-        label=request.form.get("label", ""),
+        fields=spec_fields(TuneSpec, values),
+        **archive_values("tune", values),
         networks=NETWORKS,
         advanced=ADVANCED,
         space=search_space("compact"),

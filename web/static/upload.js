@@ -92,11 +92,12 @@ function replaceMain(html) {
   else main.focus();
 }
 
-function send(form) {
+function send(form, submitter) {
   const request = new XMLHttpRequest();
   const started = performance.now();
   const panel = form.querySelector("#uploading");
   const button = form.querySelector("#submit");
+  const fields = new FormData(form, submitter); // before the button is disabled, which leaves it out
   const settle = () => {
     panel.hidden = true;
     button.disabled = false;
@@ -107,7 +108,7 @@ function send(form) {
   request.upload.onprogress = (event) => tell(form, event.loaded, event.total, started);
   request.onload = () => {
     const landed = new URL(request.responseURL);
-    if (request.status < 400 && landed.pathname !== new URL(form.action).pathname) location.assign(landed);
+    if (request.status < 400 && landed.href !== new URL(form.action).href) location.assign(landed);
     else replaceMain(request.responseText);
   };
   request.onerror = () => {
@@ -117,7 +118,7 @@ function send(form) {
   };
   request.onabort = settle;
   form.querySelector("#upload-stop").onclick = () => request.abort();
-  request.send(new FormData(form));
+  request.send(fields);
 }
 
 function start(root) {
@@ -142,7 +143,7 @@ function start(root) {
     form.addEventListener("change", () => disableOtherWays(form));
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      send(form);
+      send(form, event.submitter);
     });
   }
 }
