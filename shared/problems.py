@@ -68,7 +68,7 @@ internal_error | Something went wrong on our side; it is in the server's log. | 
 internal_server_error | Something went wrong on our side; it is in the server's log. | Try again; tell the operator if it stays.
 job_ended | The job has ended, there is nothing to cancel or to end early. | Read its results.
 job_not_finishable | Only a training can be ended with the best so far. | Cancel the job: what is done is kept.
-job_not_repeatable | Only a verification can be submitted again from its page. | Submit the other kinds with their own forms.
+job_not_repeatable | The form is for another kind of job, or the job has no file to use again. | Follow the link on the page of the job.
 job_not_retryable | Only a failed or cancelled job can be retried. | Submit it again where you want it done twice.
 job_unknown | There is no job of this id. | Use the id of the answer to the submission.
 key_missing | The request carries no API key. | Send Authorization: Bearer KEY.

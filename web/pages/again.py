@@ -39,7 +39,7 @@ def earlier_of(session: Session) -> Earlier | None:
     job = queries.get_job(session, job_id)
     uploads = [job.upload] if job.upload else _pair_of(session, job)
     if job.kind != "verify" or not uploads:
-        raise InvalidInput("job_not_repeatable", "Only a verification can be submitted again from its page.")
+        raise InvalidInput("job_not_repeatable", "Only a verification can be done again with this form.")
     files = (Sent(Stored(each.blob, each.digest, each.size), each.filename, known=True) for each in uploads)
     return Earlier(job, tuple(files))
 
