@@ -23,6 +23,7 @@ from web.uploads import files_of, given_in, keep_file, submit_from_request
 # The field where a fault stands, by its code or the code's first word; all others stand at the archive.
 FIELDS = {"model": "model", "queue": "submit", "storage": "submit"}
 KEPT = "archive_digest"  # names an archive that was sent before
+LONGEST_ADDRESS = 3000  # characters; servers take some 4,000
 MARKS = ("tag", "external_id")
 Form = Callable[[list[FormFault], Mapping[str, str]], str]  # the faults, and what fills the fields
 
@@ -39,7 +40,7 @@ def submit_archive(kind: str, contents: str, form: Form, fields: dict[str, str] 
         return form([FormFault("archive", fault)], request.form), 422
     try:
         if request.form.get("look"):
-            return redirect(_with_data(kind), 303)
+            return _looked_at(kind, form)
         job = submit_from_request(kind, auth.current_person().id)
     except CountersignError as error:
         return form(form_faults(error, fields, "archive"), request.form), error.status
@@ -53,14 +54,17 @@ def _unclear(contents: str) -> str:
     return "Choose a data set that was sent before, or send one: not both." if len(given) > 1 else ""
 
 
-def _with_data(kind: str) -> str:
-    """The address of the form with the settings that were posted, its archive kept."""
+def _looked_at(kind: str, form: Form) -> ResponseReturnValue:
+    """The form with the settings that were posted and its archive kept: at an address of its own, if that is short."""
     sent = files_of("archive")
     digest = keep_file(sent[0]) if sent else request.form[KEPT].strip()
     values: dict[str, Any] = {
         name: text for name, text in request.form.items() if name in _names(kind) and text.strip()
     }
-    return url_for(f"pages.{kind}", **values | {KEPT: digest})
+    address = url_for(f"pages.{kind}", **values | {KEPT: digest})
+    if len(address) > LONGEST_ADDRESS:
+        return form([], values | {KEPT: digest})
+    return redirect(address, 303)
 
 
 def _names(kind: str) -> set[str]:
@@ -93,7 +97,7 @@ def _settings_of(job: Job) -> dict[str, str]:
 def archive_values(kind: str, values: Mapping[str, str]) -> dict[str, Any]:
     """What ``_archive.html`` shows: the archive that is kept and what is in it, or those there are to choose from."""
     upload, gone = None, ""
-    if values.get(KEPT) and not files_of("archive"):
+    if values.get(KEPT):
         try:
             with services().database.read() as session:
                 upload = find_upload(session, values[KEPT])

@@ -83,6 +83,7 @@ function replaceMain(html) {
   document.title = page.title;
   const main = document.adoptNode(page.querySelector("main"));
   document.querySelector("main").replaceWith(main);
+  window.htmx?.process(main); // its live parts
   for (const [id, files] of chosen) {
     const input = document.getElementById(id);
     if (input) input.files = files;

@@ -141,6 +141,15 @@ def test_data_are_kept_and_shown_before_the_job_is_submitted(
     assert (job.upload_id, job.spec["seed"], upload.expires_at) == (upload.id, 7, None)
 
 
+def test_settings_too_long_for_an_address_are_kept_as_well(browser: Browser, sqlite_database: Database) -> None:
+    unbacked_model(sqlite_database)
+    writers = " ".join(f"writer-{number}" for number in range(300))
+    response = browser.post("/evaluate", archive=archive(), look="yes", writers=writers)
+    assert response.status_code == 200
+    assert f'value="{writers}"' in response.text
+    assert "<b>own.zip</b>" in response.text
+
+
 def test_the_same_file_looked_at_twice_is_stored_once(
     browser: Browser, sqlite_database: Database, store: FolderStore
 ) -> None:

@@ -154,6 +154,26 @@ def test_a_training_is_stopped_with_the_best(browser: Browser, sqlite_database: 
     assert reload(sqlite_database, job).finish_by == "admin"
 
 
+def test_the_list_tells_what_an_evaluation_and_a_search_gave(browser: Browser, sqlite_database: Database) -> None:
+    pair = {"skilled": {"eer": 0.1234}, "random": {"eer": None}}
+    add_job(sqlite_database, kind="evaluate", report={"headline": {"pair": pair, "references": 8}})
+    add_job(sqlite_database, kind="tune", report={"best": {"number": 7, "value": 0.25}})
+    text = browser.text("/jobs")
+    assert "12.3\u00a0% skilled</span>" in text
+    assert "25.0\u00a0%</span>" in text
+    assert "lowest mean error rate, trial 7" in text
+
+
+def test_a_training_of_one_epoch_has_numbers_and_no_curve(browser: Browser, sqlite_database: Database) -> None:
+    job = add_job(sqlite_database, kind="train", total=1, done=1)
+    row = {"epoch": 1, "loss": 0.5, "validation_eer": 0.25, "learning_rate": 0.0, "images": 7, "seconds": 2.0}
+    with sqlite_database.write() as session:
+        session.add(Epoch(job_id=job.id, **row))
+    text = browser.text(f"/jobs/{job.public_id}")
+    assert "data-epochs" not in text
+    assert "25.00\u00a0%" in text
+
+
 def test_a_training_shows_its_epochs_and_what_was_detected(browser: Browser, sqlite_database: Database) -> None:
     skipped = [{"entry": "<b>.txt", "code": "not_a_sample", "reason": "no image"}]
     report = {"layout": "cedar", "writers": 1234, "genuine": 9, "forged": 8, "skipped": 1, "skipped_list": skipped}

@@ -1,0 +1,263 @@
+"""How long the pages take with much in the database: ``python -m tests.browser.timings``; a quarter of an hour.
+
+Fills a stack of its own with 100,000 jobs and one of 1,000,000 rows, starts it anew, and writes the tables of
+``docs/UX.md``: the server's times, first paints in chromium, and the clicks and seconds from the start page to a
+verdict.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import random
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import httpx
+import sqlalchemy as sa
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from shared.db import Database, utcnow
+from shared.tables import Comparison, Job, JobState, Result, Verdict
+from shared.tables.base import public_id
+from tests.browser.conftest import CHROMIUM, QUIET
+from tests.browser.screenshots import archives
+from tests.browser.test_verification import log_in
+from tests.factories import manifest_of, training_files, write_files, zip_of
+from tests.servers import Stack
+from web.client import Document
+
+TIMES, PAINTS, GROUP = 11, 5, 5000
+KINDS = ("verify", "verify", "verify", "identify", "train", "evaluate", "tune")
+STATES = (JobState.SUCCEEDED,) * 8 + (JobState.FAILED, JobState.CANCELLED)
+VERDICTS = ("accept", "review", "reject", "unscorable")
+SHARES = (60, 25, 14, 1)  # of a hundred rows
+PAINTED = """new Promise((done) => new PerformanceObserver((list) => {
+  for (const each of list.getEntriesByName("first-contentful-paint")) done(each.startTime);
+}).observe({ type: "paint", buffered: true }))"""
+READY = "performance.getEntriesByType('navigation')[0].domContentLoadedEventEnd"
+
+
+def groups_of(rows: Iterable[dict[str, Any]]) -> Iterator[list[dict[str, Any]]]:
+    iterator = iter(rows)
+    while group := list(itertools.islice(iterator, GROUP)):
+        yield group
+
+
+def insert(database: Database, table: type[Any], rows: Iterable[dict[str, Any]]) -> None:
+    for group in groups_of(rows):
+        with database.write() as session:
+            session.execute(sa.insert(table), group)
+
+
+def many_jobs(number: int) -> Iterator[dict[str, Any]]:
+    """Jobs such as a bank has after some years."""
+    rng, now = random.Random(1), utcnow()  # noqa: S311 (the same rows each time)
+    for n in range(number):
+        at = now - timedelta(minutes=10 * (number - n))
+        values: dict[str, Any] = {"public_id": public_id("job"), "kind": rng.choice(KINDS), "state": rng.choice(STATES)}
+        values |= {"label": f"branch-{n % 97}.zip", "tag": f"night-{n % 365}", "spec": {}, "total": 50, "done": 50}
+        yield values | {"accept": 30, "review": 13, "reject": 7, "created_at": at, "started_at": at, "finished_at": at}
+
+
+def copies(database: Database, like: Job, rows: int) -> Job:
+    """A job with so many rows, made of the regions and the scores of another."""
+    with database.read() as session:
+        one = sa.select(Comparison).where(Comparison.job_id == like.id)
+        comparisons = list(session.scalars(one))
+        results = {each.ordinal: each for each in session.scalars(sa.select(Result).where(Result.job_id == like.id))}
+    taken = {column.name: getattr(like, column.name) for column in Job.__table__.columns if column.name != "id"}
+    with database.write() as session:
+        job = Job(**taken | {"public_id": public_id("job"), "label": "year.zip", "total": rows, "done": rows})
+        session.add(job)
+    rng, told = random.Random(2), dict.fromkeys(VERDICTS, 0)  # noqa: S311 (as above)
+
+    def answers() -> Iterator[dict[str, Any]]:
+        for ordinal in range(1, rows + 1):
+            result = results[comparisons[ordinal % len(comparisons)].ordinal]
+            row = {column.name: getattr(result, column.name) for column in Result.__table__.columns}
+            verdict = rng.choices(VERDICTS, SHARES)[0]
+            told[verdict] += 1
+            score = None if verdict == Verdict.UNSCORABLE else rng.gauss(0, 1)
+            yield row | {"job_id": job.id, "ordinal": ordinal, "verdict": verdict, "llr": score}
+
+    def pairs() -> Iterator[dict[str, Any]]:
+        for ordinal in range(1, rows + 1):
+            pair = comparisons[ordinal % len(comparisons)]
+            known = {"questioned_id": pair.questioned_id, "reference_set_id": pair.reference_set_id}
+            yield known | {"job_id": job.id, "ordinal": ordinal, "external_id": f"row-{ordinal}", "line": ordinal + 1}
+
+    insert(database, Comparison, pairs())
+    insert(database, Result, answers())
+    with database.write() as session:
+        session.execute(sa.update(Job).where(Job.id == job.id).values(**told))
+    return job
+
+
+def pages_of(database: Database, job: str, rows: int) -> dict[str, str]:
+    """What is asked for, by what the table calls it."""
+    with database.read() as session:
+        middle = (session.scalar(sa.select(sa.func.max(Job.id))) or 0) // 2
+    page = f"/jobs/{job}"
+    far = rows * 9 // 10
+    return {
+        "jobs": "/jobs",
+        "jobs of a kind and state": "/jobs?kind=train&state=failed",
+        "jobs from the middle": f"/jobs?before={middle}",
+        "jobs with a tag": "/jobs?tag=night-7",
+        "the large job": page,
+        "its results far down": f"{page}/results?after={far}",
+        "with one verdict": f"{page}/results?after={far}&verdict=reject",
+        "the unscorable ones, by score": f"{page}/results?verdict=unscorable&order=unlike",
+        "by score": f"{page}/results?order=unlike",
+        "by score, from the middle": f"{page}/results?order=unlike&after={rows // 2}",
+        "what nobody has decided, the least alike first": f"{page}?verdict=review&reviewed=open&order=unlike",
+        "its live part, each second": f"{page}/live",
+        "a comparison, by score, with its neighbours": f"{page}/comparisons/{rows // 2}?order=unlike",
+        "the spread of its scores": f"{page}/scores.json",
+        "models": "/models",
+        "a model": "/models/boxed",
+        "new verification": "/verify",
+        "new training": "/train",
+    }
+
+
+def served(stack: Stack, pages: dict[str, str]) -> Iterator[tuple[str, float, float]]:
+    """For each page the median of some requests, and the first one, in milliseconds."""
+    with stack.signed_in() as browser:
+        for name, path in pages.items():
+            times = [timed(browser, path) for _ in range(TIMES)]
+            yield name, median(times[1:]), times[0]
+
+
+def timed(browser: httpx.Client, path: str) -> float:
+    began = time.perf_counter()
+    answer = browser.get(path)
+    assert answer.status_code == 200, (path, answer.status_code)
+    return 1000 * (time.perf_counter() - began)
+
+
+def painted(page: Page, pages: dict[str, str]) -> Iterator[tuple[str, float, float]]:
+    """For each whole page the median of first paints, and of when its scripts have run and keys answer, in ms."""
+    for name, path in pages.items():
+        if any(part in path for part in ("/live", "/results", "/scores")):
+            continue
+        seen = []
+        for _ in range(PAINTS):
+            page.goto(path, wait_until="load")
+            seen.append((float(page.evaluate(PAINTED)), float(page.evaluate(READY))))
+        yield name, median(first for first, _ in seen), median(ready for _, ready in seen)
+
+
+class Clerk:
+    """Clicks, counted, from the start page on."""
+
+    def __init__(self, page: Page) -> None:
+        self._page = page
+        self._clicks = 0
+
+    def click(self, name: str, role: Any = "button") -> None:
+        self._clicks += 1
+        self._page.get_by_role(role, name=name, exact=True).first.click()
+
+    def choose(self, field: str, files: list[Path]) -> None:
+        self._clicks += 1
+        self._page.set_input_files(field, files)
+
+    def does(self, way: Callable[[], None]) -> tuple[int, float]:
+        """How many clicks and seconds it takes until the first verdict can be read."""
+        self._page.goto("/")
+        self._clicks, began = 0, time.perf_counter()
+        way()
+        self._page.locator("#live[data-state=succeeded]").wait_for(timeout=300_000)
+        expect(self._page.locator("#results tbody tr .tag").first).to_be_visible()
+        return self._clicks, time.perf_counter() - began
+
+
+def clicked(page: Page, folder: Path) -> Iterator[tuple[str, int, float]]:
+    """The clerk's ways to a verdict: a pair, twice, and a batch."""
+    clerk, batch = Clerk(page), archives(folder)["branch-17.zip"]
+    images = sorted((folder / "pair").rglob("*.png"))
+
+    def pair() -> None:
+        clerk.click("New verification", "link")
+        clerk.choose("#questioned", images[:1])
+        clerk.choose("#reference", images[1:4])
+        clerk.click("Start the verification")
+
+    def sheet() -> None:
+        clerk.click("New verification", "link")
+        clerk.click("A batch", "radio")
+        clerk.choose("#archive", [batch])
+        clerk.click("Start the verification")
+
+    for name, way in (("a pair, the model not loaded yet", pair), ("a pair", pair), ("a batch of 104", sheet)):
+        yield name, *clerk.does(way)
+
+
+def table(title: str, heading: tuple[str, ...], rows: Iterable[tuple[Any, ...]]) -> None:
+    """A table in Markdown, row by row as it is measured."""
+    write = sys.stdout.write
+    write(f"\n{title}\n\n| {' | '.join(heading)} |\n| {' | '.join('---' for _ in heading)} |\n")
+    for row in rows:
+        write("| " + " | ".join(f"{cell:,.0f}" if isinstance(cell, float) else str(cell) for cell in row) + " |\n")
+        sys.stdout.flush()
+
+
+def filled(stack: Stack, folder: Path, jobs: int, rows: int) -> Document:
+    """A real batch, and beside it what the times are measured with; the large job."""
+    write_files(folder / "pair", training_files(writers=1, genuine=4, forged=0, seed=33))
+    files = training_files(writers=4, seed=34)  # not those of the batch that is timed: their embeddings would be known
+    rows_of_it = [(name.replace("/", "-"), name, f"{name.split('/')[0]}/genuine/0.png") for name in sorted(files)]
+    (folder / "small.zip").write_bytes(zip_of({**files, "manifest.csv": manifest_of(*rows_of_it)}))
+    small = stack.json("submit", "verify", folder / "small.zip", "--wait")
+    database = stack.database()
+    try:
+        with database.read() as session:
+            like = session.scalars(sa.select(Job).where(Job.public_id == small["id"])).one()
+        insert(database, Job, many_jobs(jobs))
+        large = copies(database, like, rows)
+        return {"id": large.public_id, "pages": pages_of(database, large.public_id, rows)}
+    finally:
+        database.close()
+
+
+def measure(browser: Browser, stack: Stack, large: Document, folder: Path) -> None:
+    """Write the tables."""
+    pages = large["pages"]
+    table("Server", ("Page", "Median, ms", "First, ms"), served(stack, pages))
+    with browser.new_context(base_url=stack.url) as context:
+        page = context.new_page()
+        log_in(page, stack)
+        table("Browser", ("Page", "First paint, ms", "Scripts have run, ms"), painted(page, pages))
+        ways = ((name, clicks, f"{seconds:.1f}") for name, clicks, seconds in clicked(page, folder))
+        table("From the start page to a verdict", ("Way", "Clicks", "Seconds"), ways)
+
+
+def main() -> None:
+    """Fill, start anew, measure."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
+    parser.add_argument("--jobs", type=int, default=100_000)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    given = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="cs-") as name:
+        folder = Path(name)
+        stack = Stack(folder / "stack", {})
+        with stack, stack.signed_in():
+            large = filled(stack, folder, given.jobs, given.rows)
+        password = stack.password
+        with stack, sync_playwright() as playwright:
+            stack.password = password
+            browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+            measure(browser, stack, large, folder)
+            browser.close()
+
+
+if __name__ == "__main__":
+    main()
