@@ -24,7 +24,7 @@ def command(pid: int) -> str:
 
 
 def peaks(pid: int, mark: str = "") -> dict[int, float]:
-    """The most resident memory, MiB, that each process of a tree ever had; of those whose command has ``mark`` in it."""
+    """The most resident memory, MiB, that each process of a tree ever had; ``mark`` is in their commands."""
     found = {each: _peak(each) for each in tree(pid) if mark in command(each)}
     return {each: peak for each, peak in found.items() if peak}
 

@@ -50,6 +50,10 @@ class Plan:
         """One of the two, by how thorough the run is."""
         return quick if self.quick else full
 
+    def turns(self, most: int) -> range:
+        """The turns of a long measurement, at most so many."""
+        return range(min(self.rounds, most))
+
 
 Measure = Callable[[Plan], Iterator[Sample]]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import io
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 import torch
 from torch import nn
@@ -18,10 +20,10 @@ from benchmarks.speed.samples import Images, Pairs, archive
 from shared.db import Database
 from shared.model_files import ModelMeta
 from shared.registry import add_model
-from shared.specs import NETWORKS, Preprocessing
+from shared.specs import canvas_of
 from shared.storage import open_store
 from shared.tables import ModelVersion
-from web.client import Client, Document, ended, find_server
+from web.client import Client, Document, Files, ended, find_server
 from worker.ml.checkpoint import digest, save_model
 from worker.ml.networks import build
 
@@ -44,25 +46,57 @@ class Service:
 
     def seconds(self, model: str, images: Images, pairs: Pairs) -> float:
         """From the submit call to the last result readable."""
+        return self.verify(model, images, pairs)[0]
+
+    def verify(self, model: str, images: Images, pairs: Pairs) -> tuple[float, str]:
+        """The same, and the job."""
         batch = archive(images, pairs)
         started = time.perf_counter()
-        job = self.client.submit("verify", {"model": model}, [("archive", ("batch.zip", batch, "application/zip"))])
+        job = self.submit(model, batch)
         self.last_result(job, len(pairs))
-        return time.perf_counter() - started
+        return time.perf_counter() - started, job["id"]
+
+    def submit(self, model: str, batch: BinaryIO) -> Document:
+        """Queue a batch."""
+        return self.client.submit("verify", {"model": model}, [("archive", ("batch.zip", batch, "application/zip"))])
 
     def last_result(self, job: Document, rows: int) -> Document:
         """Wait until the job has ended and read its last result."""
-        while not ended(job):
-            job = self.client.job(job["id"], wait=60)
-        result = self.client.result(job["id"], rows)
-        if job["state"] != "succeeded" or job["done"] != rows or result["distance"] is None:
-            raise RuntimeError(f"{job['done']} of {rows} comparisons were scored: {job['error']}, {result['message']}")
-        return result
+        return last_result(self.client, job, rows)
+
+    def answers(self, job_id: str, places: Iterable[int]) -> dict[int, float]:
+        """Distances of a job by their places in the batch, from 0."""
+        return {place: self.client.result(job_id, place + 1)["distance"] for place in places}
+
+    def another_client(self) -> Client:
+        """A client with a connection of its own."""
+        return Client(self.url, self.key)
 
     def warm(self, images: Images, pairs: Pairs, *models: str) -> None:
         """Have the models loaded: the first batch after a start is another measurement."""
         for model in models:
             self.seconds(model, images, pairs)
+
+
+def submit_pair(client: Client, model: str, images: Images) -> Document:
+    """Queue one comparison, of the first of two images with the second."""
+    parts = zip(("questioned", "reference"), images.items(), strict=True)
+    files: Files = [(field, (name, io.BytesIO(data), "image/png")) for field, (name, data) in parts]
+    return client.submit("verify", {"model": model}, files)
+
+
+def last_result(client: Client, job: Document, rows: int) -> Document:
+    """Wait until a job has ended and read its last result.
+
+    Raises:
+        RuntimeError: it failed, or left comparisons without an answer.
+    """
+    while not ended(job):
+        job = client.job(job["id"], wait=60)
+    result = client.result(job["id"], rows)
+    if job["state"] != "succeeded" or job["done"] != rows or result["distance"] is None:
+        raise RuntimeError(f"{job['done']} of {rows} comparisons were scored: {job['error']}, {result['message']}")
+    return result
 
 
 @contextmanager
@@ -88,8 +122,7 @@ def register(database: Database, blobs: Path) -> None:
     """Put the measured models into the registry. Their weights are random, which costs the same time."""
     store = open_store(str(blobs))
     for name in MODELS:
-        info = NETWORKS[name]
-        meta = ModelMeta(network=name, preprocessing=Preprocessing(height=info.height, width=info.width), threshold=1.0)
+        meta = ModelMeta(network=name, preprocessing=canvas_of(name), threshold=1.0)
         content = save_model(random_network(name), meta)
         blob = store.put(f"models/{digest(content).removeprefix('sha256:')}.safetensors", [content])
         model = ModelVersion(name=name, digest=digest(content), blob=blob.key, network=name, threshold=1.0, summary={})
