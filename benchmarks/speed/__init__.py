@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.speed import known, latency, scoring
+from benchmarks.speed import known, latency, pairs, scoring
 from benchmarks.speed.row import Subject
 
-SUBJECTS: tuple[Subject, ...] = (*scoring.SUBJECTS, *known.SUBJECTS, *latency.SUBJECTS)
+SUBJECTS: tuple[Subject, ...] = (*scoring.SUBJECTS, *known.SUBJECTS, *latency.SUBJECTS, *pairs.SUBJECTS)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import pairwise
 from statistics import median
 
 import numpy as np
@@ -103,7 +104,7 @@ def _beside_fresh(plan: Plan) -> Iterator[Sample]:
         pairs.some(5)
         for _ in plan.turns(1):
             images, named = samples.no_reuse(plan.size(FRESH, 1000) // 2)
-            named += [(one, two) for (one, _), (_, two) in zip(named, named[1:], strict=False)]
+            named += [(one, two) for (one, _), (_, two) in pairwise(named)]
             rows = (named * (BATCH // len(named) + 1))[:BATCH]
             with _batch(stack, "seed", images, rows) as job:
                 taken = pairs.while_running(job, plan.size(60, 20))
