@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from benchmarks.speed import known, latency, pairs, scoring
+from benchmarks.speed import known, latency, pairs, polling, scoring
 from benchmarks.speed.row import Subject
 
-SUBJECTS: tuple[Subject, ...] = (*scoring.SUBJECTS, *known.SUBJECTS, *latency.SUBJECTS, *pairs.SUBJECTS)
+SUBJECTS: tuple[Subject, ...] = (
+    *scoring.SUBJECTS,
+    *known.SUBJECTS,
+    *latency.SUBJECTS,
+    *pairs.SUBJECTS,
+    *polling.SUBJECTS,
+)

@@ -1,30 +1,54 @@
-"""End to end against the article's loop: every image once, and a batch as banks send it."""
+"""End to end against the article's loop and against the hardware: every image once, and a batch as banks send it."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from benchmarks.speed.article import loop_rate
+from benchmarks.speed.limit import limit
+from benchmarks.speed.referee import Referee
 from benchmarks.speed.row import Plan, Row, Sample, Subject
-from benchmarks.speed.samples import Samples
-from benchmarks.speed.service import MODELS, service
+from benchmarks.speed.samples import Images, Pairs, Samples
+from benchmarks.speed.service import MODELS, Service, service
 
 LOOP = "the article's loop, seed"
+LIMIT = "network and preparation alone"
 UNIT = "comparisons/s"
+NO_REUSE, REAL = 5000, 7668  # comparisons; the first are spread over the turns
+LOOKED_OVER = 20  # answers
 
 
-def _measure(plan: Plan, workload: str, full: int, quick: int) -> Iterator[Sample]:
+def _no_reuse(plan: Plan) -> Iterator[Sample]:
     samples = Samples(plan.size(9, 2))
-    make = samples.no_reuse if workload == "no-reuse" else samples.real_batch
     with service(plan.folder) as stack:
         stack.warm(*samples.no_reuse(4), *MODELS)
         for _ in range(plan.rounds):
             for model in MODELS:
-                comparisons = plan.size(full, quick)
-                images, pairs = make(comparisons)
-                seconds = stack.seconds(model, images, pairs)
-                loop = loop_rate(*samples.no_reuse(plan.size(100, 20)), plan.folder / "loop")
-                yield Sample(f"{workload}-{model}", len(pairs) / seconds, loop)
+                rate = _rate(stack, model, *samples.no_reuse(plan.size(NO_REUSE // plan.rounds, 200)))
+                yield Sample(f"no-reuse-{model}", rate, _loop(plan, samples))
+                yield Sample(f"limit-{model}", rate, limit(model, samples.no_reuse(plan.size(128, 32))[0]) / 2)
+
+
+def _real(plan: Plan) -> Iterator[Sample]:
+    samples = Samples(plan.size(9, 2))
+    with service(plan.folder) as stack:
+        stack.warm(*samples.no_reuse(4), *MODELS)
+        for _ in range(plan.rounds):
+            for model in MODELS:
+                rate = _rate(stack, model, *samples.real_batch(plan.size(REAL, 800)))
+                yield Sample(f"real-{model}", rate, _loop(plan, samples))
+
+
+def _loop(plan: Plan, samples: Samples) -> float:
+    return loop_rate(*samples.no_reuse(plan.size(100, 20)), plan.folder / "loop")
+
+
+def _rate(stack: Service, model: str, images: Images, pairs: Pairs) -> float:
+    """Comparisons per second; some of the answers are checked afterwards."""
+    seconds, job_id = stack.verify(model, images, pairs)
+    places = range(0, len(pairs), max(1, len(pairs) // LOOKED_OVER))
+    Referee(model).check(images, pairs, stack.answers(job_id, places))
+    return len(pairs) / seconds
 
 
 SUBJECTS = (
@@ -32,14 +56,16 @@ SUBJECTS = (
         (
             Row("no-reuse-seed", "no image twice, seed", UNIT, LOOP, 2.2),
             Row("no-reuse-compact", "no image twice, compact", UNIT, LOOP, 12.0),
+            Row("limit-seed", "the same, of what the hardware allows", UNIT, LIMIT, 0.8),
+            Row("limit-compact", "the same, of what the hardware allows", UNIT, LIMIT, 0.8),
         ),
-        lambda plan: _measure(plan, "no-reuse", 5000, 200),
+        _no_reuse,
     ),
     Subject(
         (
             Row("real-seed", "all pairs of 9 writers, seed", UNIT, LOOP, 40.0),
             Row("real-compact", "all pairs of 9 writers, compact", UNIT, LOOP, 150.0),
         ),
-        lambda plan: _measure(plan, "real", 7668, 800),
+        _real,
     ),
 )

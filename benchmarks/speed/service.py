@@ -5,14 +5,16 @@ from __future__ import annotations
 import io
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
+import httpx
 import torch
 from torch import nn
 
@@ -67,6 +69,15 @@ class Service:
     def answers(self, job_id: str, places: Iterable[int]) -> dict[int, float]:
         """Distances of a job by their places in the batch, from 0."""
         return {place: self.client.result(job_id, place + 1)["distance"] for place in places}
+
+    def until_healthy(self, url: str) -> None:
+        """Wait for a web server that was just started."""
+        for _ in range(300):
+            with suppress(httpx.TransportError):
+                if httpx.get(f"{url}/healthz").is_success:
+                    return
+            time.sleep(0.1)
+        raise RuntimeError(f"the web server {url} did not start")
 
     def another_client(self) -> Client:
         """A client with a connection of its own."""
@@ -135,3 +146,10 @@ def random_network(name: str) -> nn.Module:
     """The same weights each time."""
     torch.manual_seed(1)
     return build(name).eval()
+
+
+def free_port() -> int:
+    """A port of this host that nobody listens on."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+    return port
