@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.speed import known, latency, pairs, polling, scoring
+from benchmarks.speed import known, latency, pairs, polling, scoring, upload, workers
 from benchmarks.speed.row import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
@@ -11,4 +11,6 @@ SUBJECTS: tuple[Subject, ...] = (
     *latency.SUBJECTS,
     *pairs.SUBJECTS,
     *polling.SUBJECTS,
+    *workers.SUBJECTS,
+    *upload.SUBJECTS,
 )

@@ -26,6 +26,7 @@ from shared.specs import canvas_of
 from shared.storage import open_store
 from shared.tables import ModelVersion
 from web.client import Client, Document, Files, ended, find_server
+from web.parts import PART
 from worker.ml.checkpoint import digest, save_model
 from worker.ml.networks import build
 
@@ -79,9 +80,9 @@ class Service:
             time.sleep(0.1)
         raise RuntimeError(f"the web server {url} did not start")
 
-    def another_client(self) -> Client:
-        """A client with a connection of its own."""
-        return Client(self.url, self.key)
+    def another_client(self, part: int | None = None) -> Client:
+        """A client with a connection of its own; ``part`` is the size of the parts of large files, bytes."""
+        return Client(self.url, self.key, part=part or PART)
 
     def warm(self, images: Images, pairs: Pairs, *models: str) -> None:
         """Have the models loaded: the first batch after a start is another measurement."""
