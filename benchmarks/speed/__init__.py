@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.speed import known, latency, pairs, polling, scoring, upload, workers
+from benchmarks.speed import known, latency, pairs, peers, polling, scoring, upload, workers
 from benchmarks.speed.row import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
@@ -11,6 +11,7 @@ SUBJECTS: tuple[Subject, ...] = (
     *latency.SUBJECTS,
     *pairs.SUBJECTS,
     *polling.SUBJECTS,
+    *peers.SUBJECTS,
     *workers.SUBJECTS,
     *upload.SUBJECTS,
 )
