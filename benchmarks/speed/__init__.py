@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from benchmarks.speed import known, latency, pairs, peers, polling, scoring, upload, workers
+from benchmarks.speed import known, latency, learning, pairs, peers, polling, scoring, upload, workers
 from benchmarks.speed.row import Subject
 
 SUBJECTS: tuple[Subject, ...] = (
@@ -13,5 +13,6 @@ SUBJECTS: tuple[Subject, ...] = (
     *polling.SUBJECTS,
     *peers.SUBJECTS,
     *workers.SUBJECTS,
+    *learning.SUBJECTS,
     *upload.SUBJECTS,
 )

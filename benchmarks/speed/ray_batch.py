@@ -99,7 +99,7 @@ def main() -> None:
     ray.init(include_dashboard=False, log_to_driver=False, logging_level="error", _temp_dir=wanted.temporary)
     ray.data.DataContext.get_current().enable_progress_bars = False
     try:
-        setting = tuple(wanted.setting) if wanted.setting else _best(wanted)
+        setting = wanted.setting or _best(wanted)
         few = run(wanted, wanted.pairs[: wanted.few], setting)[0] if wanted.few else 0.0
         seconds, distances = run(wanted, wanted.pairs, setting)
     finally:

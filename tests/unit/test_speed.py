@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks.speed import SUBJECTS
 from benchmarks.speed.chart import chart, margin_of
+from benchmarks.speed.polling import poll
+from benchmarks.speed.processes import largest_growth
+from benchmarks.speed.referee import Referee
 from benchmarks.speed.row import Outcome, Row, Sample
 from benchmarks.speed.samples import Samples
 from worker.ml.images import decode, pixel_digest
@@ -52,3 +56,34 @@ def test_no_image_comes_twice_nor_in_a_later_batch() -> None:
 def test_a_real_batch_has_every_pair_of_its_writers_once() -> None:
     images, pairs = Samples(writers=1).real_batch(10_000)
     assert (len(images), len(pairs), len(set(pairs))) == (48, 852, 852)
+
+
+def test_the_process_that_grew_most_is_told_and_a_new_one_is_refused() -> None:
+    assert largest_growth({1: 10.0, 2: 50.0}, {1: 40.0, 2: 55.0}) == (30.0, 10.0)
+    with pytest.raises(RuntimeError, match="changed"):
+        largest_growth({1: 10.0}, {1: 10.0, 2: 5.0})
+
+
+def test_a_wrong_distance_is_noticed() -> None:
+    images, pairs = Samples(writers=1).no_reuse(1)
+    referee = Referee("compact")
+    right = float(referee.distances(images, pairs)[0])
+    referee.check(images, pairs, {0: right})
+    with pytest.raises(RuntimeError, match="are right"):
+        referee.check(images, pairs, {0: 1.05 * right})
+
+
+def test_polling_clients_refuse_an_answer_that_changes() -> None:
+    async def changing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        for number in range(2):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(f"HTTP/1.1 304 NOT MODIFIED\r\nETag: {number}\r\nContent-Length: 0\r\n\r\n".encode())
+        writer.close()
+
+    async def asked() -> None:
+        async with await asyncio.start_server(changing, "127.0.0.1", 0) as server:
+            port = server.sockets[0].getsockname()[1]
+            await poll(f"http://127.0.0.1:{port}", "key", ["/"], 60.0)
+
+    with pytest.raises(RuntimeError, match="ETag 1, not 304 with 0"):
+        asyncio.run(asked())
