@@ -70,9 +70,7 @@ def need(rates: Rates, comparisons: int) -> Need:
     workers = math.ceil((encoding + rows) / (NIGHT * SPARE))
     stored = comparisons * (FRESH * (IMAGE_BYTES + VECTOR_BYTES) + ROW_BYTES) / 1e9
     database = _database(rates, comparisons, workers)
-    return Need(
-        comparisons, encoding / 3600, rows / 3600, workers, _database(rates, comparisons, workers), bytes_ / 1e9
-    )
+    return Need(comparisons, encoding / 3600, rows / 3600, workers, database, stored)
 
 
 def processes(alone: float, count: int, share: float) -> float:

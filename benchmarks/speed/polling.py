@@ -50,6 +50,15 @@ async def poll(url: str, key: str, paths: list[str], seconds: float) -> Polled:
 async def _client(host: str | None, port: int | None, key: str, path: str, end: float) -> list[float]:
     reader, writer = await asyncio.open_connection(host, port)
     head = f"GET {path} HTTP/1.1\r\nHost: {host}:{port}\r\nAuthorization: Bearer {key}\r\n"
+    try:
+        return await _asked(reader, writer, head, end)
+    finally:
+        writer.close()
+        await writer.wait_closed()
+
+
+async def _asked(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, head: str, end: float) -> list[float]:
+    """Seconds of each answer but the first."""
     writer.write(f"{head}\r\n".encode())
     tag = (await _answer(reader))[1]
     request = f"{head}If-None-Match: {tag}\r\n\r\n".encode()
@@ -59,9 +68,7 @@ async def _client(host: str | None, port: int | None, key: str, path: str, end: 
         status, known = await _answer(reader)
         taken.append(time.perf_counter() - started)
         if (status, known) != (304, tag):
-            raise RuntimeError(f"{path} answered {status} with the ETag {known}, not 304 with {tag}")
-    writer.close()
-    await writer.wait_closed()
+            raise RuntimeError(f"{head.split()[1]} answered {status} with the ETag {known}, not 304 with {tag}")
     return taken
 
 
