@@ -122,12 +122,13 @@ def _checked(document: dict[str, Any], rates: Rates) -> list[str]:
     alone, two, four = rows["workers"]["other"], rows["workers"]["ours"], rows["processes-4"]["ours"]
     share = min(1.0, max(0.0, 2 - 2 / rates.second_worker))
     predicted = processes(alone, 4, share)
+    off = round(predicted / four - 1, 2) + 0.0  # 0.0: no "-0%" for a rounding of the last bit
     return [
         "| processes (network of 5 ms) | images a second | predicted |",
         "| --- | --- | --- |",
         f"| 1 | {alone:,.0f} | |",
         f"| 2 | {two:,.0f} | (the model's number comes from here) |",
-        f"| 4 | {four:,.0f} | {predicted:,.0f} ({predicted / four - 1:+.0%}) |",
+        f"| 4 | {four:,.0f} | {predicted:,.0f} ({off:+.0%}) |",
     ]
 
 
