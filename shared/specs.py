@@ -308,9 +308,16 @@ class EvaluateSpec(Spec):
     protocol: ProtocolName = Field(default="grey-ink", description="binary-ink: pen and scanner are taken away as well")
     references: int = Field(default=8, ge=2, le=20, description="references of a writer in the reference-set figures")
     writers: str = Field(
-        default="", max_length=4000, description="only these writers, parted by commas or spaces; empty: all"
+        default="",
+        max_length=4000,
+        description="only these writers, parted by commas (or by spaces, where no name has one); empty: all",
     )
     seed: int = Field(default=1, ge=0, lt=2**31, description="seed of the bootstrap and of thinned-out pairs")
+
+    def chosen_writers(self) -> frozenset[str] | None:
+        """The writers named; None: all. With a comma among them, spaces belong to the names."""
+        named = self.writers.split(",") if "," in self.writers else self.writers.split()
+        return frozenset(name.strip() for name in named if name.strip()) or None
 
 
 class TuneSpec(Spec):

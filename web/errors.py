@@ -12,9 +12,9 @@ from flask import Flask, Response, jsonify, render_template, request
 from flask_wtf.csrf import CSRFError
 from pydantic import ValidationError
 from sqlalchemy.exc import DataError
-from werkzeug.exceptions import HTTPException, InternalServerError
+from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
-from shared.errors import CountersignError, Fault, InvalidInput, StorageFull
+from shared.errors import CountersignError, Fault, InvalidInput, NotFound, StorageFull
 from shared.problems import problem_type
 
 log = logging.getLogger(__name__)
@@ -70,10 +70,16 @@ def _http(error: HTTPException) -> Response:
         return _answer(500, "internal_error", "Something went wrong on our side; it is in the server's log. Try again.")
     if error.response is not None:  # a redirect, for one
         return Response(error.get_body(), status=status, headers=dict(error.get_headers()))
+    if status == HTTPStatus.NOT_FOUND and is_api():
+        said = f"There is nothing at {request.path}. The API is described at /api/v1/docs."
+        return _known(NotFound("path_unknown", said))
     message = {404: "There is no such page.", 413: "The upload is larger than this server allows."}
     # Python's phrase for 413 depends on its version; codes are stable.
     code = "upload_too_large" if status == 413 else HTTPStatus(status).phrase.lower().replace(" ", "_")
-    return _answer(status, code, message.get(status, error.description or HTTPStatus(status).phrase))
+    response = _answer(status, code, message.get(status, error.description or HTTPStatus(status).phrase))
+    if isinstance(error, MethodNotAllowed):
+        response.allow.update(error.valid_methods or ())
+    return response
 
 
 def _os_error(error: OSError) -> Response:

@@ -73,7 +73,7 @@ class _Evaluation:
             self._finish(data, measured, report)
 
     def _read(self, folder: Path) -> Dataset:
-        writers = frozenset(self._spec.writers.replace(",", " ").split()) or None
+        writers = self._spec.chosen_writers()
         preprocessing = self._embedder.preprocessing
         observe = self._observe if preprocessing.preset == "signature" else None
         return self._solo.read_dataset(folder, preprocessing, self._spec.protocol, writers, observe)

@@ -17,7 +17,8 @@ from shared.tables import ModelVersion
 from worker.context import Context
 from worker.ml.checkpoint import digest, load_model
 from worker.ml.compare import comparer
-from worker.ml.embedder import Embedder
+from worker.ml.embedder import Embedder, best_device
+from worker.ml.winograd import quickened
 
 
 def limit_threads(settings: Settings) -> None:
@@ -52,7 +53,10 @@ class ModelCache:
 
     def _load(self, model: ModelVersion) -> Embedder:
         network, meta = read_version(self._store, model)
-        return Embedder(network, meta.preprocessing, compare=comparer(meta.comparer, network))
+        device = best_device()
+        if device.type == "cpu":  # a GPU's library chooses its own way to convolve
+            network = quickened(network)
+        return Embedder(network, meta.preprocessing, device, compare=comparer(meta.comparer, network))
 
 
 def read_version(store: BlobStore, model: ModelVersion) -> tuple[nn.Module, ModelMeta]:

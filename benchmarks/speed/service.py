@@ -26,7 +26,7 @@ from shared.specs import canvas_of
 from shared.storage import open_store
 from shared.tables import ModelVersion
 from web.client import Client, Document, Files, ended, find_server
-from web.parts import PART
+from web.client.steps import PART
 from worker.ml.checkpoint import digest, save_model
 from worker.ml.networks import build
 

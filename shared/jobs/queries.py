@@ -221,4 +221,5 @@ def _answer(
 def list_evaluations(session: Session, model_id: int, limit: int = 20) -> Sequence[Job]:
     """The evaluations of a model version that succeeded, newest first."""
     query = sa.select(Job).where(Job.kind == "evaluate", Job.model_id == model_id, Job.state == JobState.SUCCEEDED)
+    query = query.options(joinedload(Job.model))
     return session.scalars(query.order_by(Job.id.desc()).limit(limit)).all()

@@ -41,7 +41,9 @@ def jobs_of_each_kind(stack: Stack, folder: Path) -> dict[str, str]:
     trained = stack.json("submit", "train", folder / "few.zip", "--name", "seen", "--network", "ink", "--wait")["id"]
     failed = stack.json("submit", "train", folder / "bad.zip", "--network", "ink", "--wait", status=1)["id"]
     jobs = {"scored": scored, "trained": trained, "failed": failed} | others_of_each_kind(stack, folder)
-    assert {stack.ended(jobs[kind])["state"] for kind in ("evaluated", "identified", "tuned")} == {"succeeded"}
+    assert {stack.ended(jobs[kind])["state"] for kind in ("evaluated", "beside", "identified", "tuned")} == {
+        "succeeded"
+    }
     return jobs
 
 
@@ -53,6 +55,7 @@ def others_of_each_kind(stack: Stack, folder: Path) -> dict[str, str]:
     (folder / "people.zip").write_bytes(zip_of(dict(people)))
     kinds = {
         "evaluated": ("evaluate", folder / "new.zip", "--model", "seen"),
+        "beside": ("evaluate", folder / "new.zip", "--model", "boxed"),
         "identified": ("identify", folder / "people.zip", "--model", "tiny"),
         "tuned": ("tune", folder / "few.zip", "--trials", "1", "--epochs", "1", "--folds", "2"),
     }

@@ -130,6 +130,13 @@ def test_an_evaluation_of_unseen_writers(page: Page, stack: Stack, tmp_path: Pat
     assert report.ok
     figure = stack.json("status", job)["report"]["headline"]["pair"]["skilled"]["eer"]
     expect(page.locator(".outcome table")).to_contain_text(f"{figure * 100:.1f}\u00a0%")
+    drawn = page.locator("[data-measured][data-drawn]")
+    for path in (page.url, f"/jobs/{job}", f"/models/{ink_model(stack, tmp_path)}"):
+        if path != page.url:  # at first as it came when the job ended
+            page.goto(path)
+        expect(drawn.locator("[data-det] canvas")).to_have_count(1)
+        expect(drawn.locator("[data-spread] canvas")).to_have_count(1)
+        expect(drawn.locator(".u-legend").first).to_contain_text("random forgeries (dashed)")
 
 
 def test_an_identification_by_form(page: Page, stack: Stack, tmp_path: Path) -> None:

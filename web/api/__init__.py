@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from flask import Blueprint, Flask, Response, jsonify, request
 
-from shared.errors import NotFound
 from web import auth, limits
 from web.api import events, files, identifications, jobs, models, parts, reference, results, trials, uploads, webhooks
 from web.api.streams import compress
@@ -22,6 +21,13 @@ def _identify() -> None:
     limits.check(services().limiter, person.id)
 
 
+@blueprint.before_app_request
+def _identify_the_lost() -> None:
+    """Without a key nothing is told, not even which paths there are."""
+    if request.routing_exception and request.path.startswith(f"{blueprint.url_prefix}/"):
+        _identify()
+
+
 blueprint.after_request(limits.tell)
 
 
@@ -34,11 +40,6 @@ def _tag_and_compress(response: Response) -> Response:
         if response.get_etag()[0]:  # never for a stream without one: its length would be found by reading it all
             response.make_conditional(request)
     return compress(response)
-
-
-@blueprint.route("/<path:path>", methods=["GET", "POST", "PUT", "PATCH", "DELETE"])
-def unknown(path: str) -> Response:
-    raise NotFound("path_unknown", f"There is nothing at /api/v1/{path}. The API is described at /api/v1/docs.")
 
 
 def register(app: Flask) -> None:

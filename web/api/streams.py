@@ -49,6 +49,7 @@ def compress(response: Response) -> Response:
         return response
     if response.is_streamed:
         response.response = _gzipped(response.iter_encoded())
+        response.headers.pop("Content-Length", None)  # that of the plain body: no server may cut the packed one there
     elif len(response.get_data()) < MIN_COMPRESSED:
         return response
     else:

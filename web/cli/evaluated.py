@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -41,13 +42,13 @@ def check_folder(folder: Path, force: bool) -> None:
         raise click.UsageError(f"{folder} is not empty. Name another folder, or write into it with --force.")
 
 
-def write_files(client: Client, job_id: str, folder: Path) -> list[Path]:
-    """Write all files of a job into ``folder``, which is made if need be."""
+def write_files(client: Client, job_id: str, folder: Path, names: Sequence[str] = ()) -> list[Path]:
+    """Write the files of these names, or all that a job has, into ``folder``, which is made if need be."""
     folder.mkdir(parents=True, exist_ok=True)
     written = []
-    for file in client.files(job_id):
-        path = folder / Path(file["name"]).name
+    for name in names or [file["name"] for file in client.files(job_id)]:
+        path = folder / Path(name).name
         with path.open("wb") as target:
-            client.download(job_id, file["name"], target)
+            client.download(job_id, name, target)
         written.append(path)
     return written

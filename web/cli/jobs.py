@@ -1,4 +1,4 @@
-"""``countersign jobs`` and what one can do to a job: wait, cancel, finish, retry."""
+"""``countersign jobs``, what one can do to a job (wait, cancel, finish, retry), and a look at its parts."""
 
 from __future__ import annotations
 
@@ -73,3 +73,39 @@ def retry(job: str, as_json: bool) -> None:
     """Queue a failed or cancelled JOB again, with only what is missing."""
     with connect() as client:
         output.show_job(client.retry(job), as_json)
+
+
+@click.command()
+@click.argument("job")
+@click.argument("number", type=click.IntRange(1))
+@json_option
+def result(job: str, number: int, as_json: bool) -> None:
+    """Print the comparison NUMBER of JOB: its verdict, and what it came from."""
+    with connect() as client:
+        found = client.result(job, number)
+    if as_json:
+        output.print_json(found)
+        return
+    table = Table("field", "value", show_header=False)
+    for name, value in found.items():
+        if value is not None and not isinstance(value, dict | list):
+            table.add_row(name.replace("_", " "), f"{value:.4g}" if isinstance(value, float) else str(value))
+    Console().print(table)
+
+
+@click.command()
+@click.argument("job")
+@json_option
+def epochs(job: str, as_json: bool) -> None:
+    """List the epochs of the training JOB so far."""
+    with connect() as client:
+        found = client.epochs(job)
+    if as_json:
+        output.print_json(found)
+        return
+    table = Table("epoch", "loss", "validation loss", "validation EER", "learning rate", "seconds")
+    for each in found:
+        losses = ("" if each[name] is None else f"{each[name]:.4g}" for name in ("loss", "validation_loss"))
+        rate = f"{each['learning_rate']:.3g}"
+        table.add_row(str(each["epoch"]), *losses, f"{each['validation_eer']:.1%}", rate, f"{each['seconds']:.1f}")
+    Console().print(table)

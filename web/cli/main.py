@@ -15,7 +15,8 @@ from shared.config import ClientSettings, load_settings
 from shared.errors import CountersignError
 from web.cli import output
 from web.cli.common import connect, json_option
-from web.cli.jobs import cancel, finish, jobs, retry, wait
+from web.cli.files import files, send
+from web.cli.jobs import cancel, epochs, finish, jobs, result, retry, wait
 from web.cli.models import models
 from web.cli.submit import submit
 from web.cli.webhooks import webhooks
@@ -147,6 +148,6 @@ def results(job: str, form: str, as_json: bool, verdict: str | None, out: Path |
                 table(job, target)
 
 
-for command in (jobs, wait, cancel, finish, retry, models, webhooks):
+for command in (jobs, wait, cancel, finish, retry, result, epochs, files, send, models, webhooks):
     main.add_command(command)
 main.add_command(submit)

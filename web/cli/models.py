@@ -74,6 +74,18 @@ def candidate(name: str, clear: bool, as_json: bool) -> None:
         output.show_model(client.drop_candidate(name) if clear else client.make_candidate(name), as_json)
 
 
+@models.command()
+@click.argument("name")
+@click.confirmation_option(prompt="Delete it? The results that it gave are kept.")
+@json_option
+def delete(name: str, as_json: bool) -> None:
+    """Delete model NAME; the results that it gave are kept."""
+    with connect() as client:
+        client.delete_model(name)
+    if as_json:
+        output.print_json({"name": name, "deleted": True})
+
+
 def _act(name: str, about: str, do: Callable[[Client, str], Document]) -> None:
     @models.command(name, help=about)
     @click.argument("model", metavar="NAME")

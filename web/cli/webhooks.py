@@ -25,7 +25,11 @@ def webhooks(context: click.Context, as_json: bool) -> None:
         found = client.webhooks()
     if as_json:
         output.print_json(found)
-        return
+    else:
+        _list(found)
+
+
+def _list(found: list[Document]) -> None:
     table = Table("webhook", "address", "for", "jobs", "made")
     for one in found:
         table.add_row(one["id"], one["url"], one["label"], one["scope"], one["created_at"][:16])
@@ -47,6 +51,19 @@ def add(url: str, label: str, scope: str, as_json: bool) -> None:
     click.echo(f"{made['id']} tells {made['url']}")
     click.echo(f"  secret   {made['secret']}")
     click.echo("  It is shown this once.")
+
+
+@webhooks.command()
+@click.argument("webhook")
+@json_option
+def show(webhook: str, as_json: bool) -> None:
+    """Print WEBHOOK."""
+    with connect() as client:
+        found = client.webhook(webhook)
+    if as_json:
+        output.print_json(found)
+    else:
+        _list([found])
 
 
 @webhooks.command()
@@ -80,6 +97,16 @@ def show_log(webhook: str, limit: int, as_json: bool, **filters: str | None) -> 
     with connect() as client:
         wanted = {name: value for name, value in filters.items() if value}
         _show(list(islice(client.deliveries(webhook, **wanted), limit)), as_json)
+
+
+@webhooks.command()
+@click.argument("webhook")
+@click.argument("event")
+@json_option
+def event(webhook: str, event: str, as_json: bool) -> None:
+    """Print the EVENT of the log of WEBHOOK; with --json also each try."""
+    with connect() as client:
+        _show([client.delivery(webhook, event)], as_json)
 
 
 @webhooks.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import sqlalchemy as sa
@@ -13,16 +13,24 @@ from shared import registry
 from shared.calibration import calibration_of
 from shared.errors import InvalidInput
 from shared.tables import Job, JobState, ModelVersion
+from web.measured import Evaluated
+from web.pages.measured import measured_of
 from web.pages.words import fixed, number, percent, signed
 from web.services import services
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One archive that both models were evaluated on: the newest evaluation of each."""
+    """One archive that both models were evaluated on in the same way: the newest evaluation of each."""
 
     filename: str
     jobs: tuple[Job, Job]
+
+    @property
+    def found(self) -> tuple[Evaluated, Evaluated] | None:
+        """What they measured; None where the files of one are gone."""
+        first, second = (measured_of(job) for job in self.jobs)
+        return (first, second) if first and second else None
 
 
 def register(blueprint: Blueprint) -> None:
@@ -46,7 +54,23 @@ def compare_models() -> str:
         aliases = [registry.aliases_of(session, model) for model in pair]
     rows = zip(*(figures_of(model) for model in pair), strict=True)
     lines = [(one[0], one[1], other[1]) for one, other in rows]
-    return render_template("models_compare.html", pair=pair, aliases=aliases, rows=lines, measured=measured)
+    drawn = _chosen(measured)
+    return render_template(
+        "models_compare.html",
+        pair=pair,
+        aliases=aliases,
+        rows=lines,
+        measured=measured,
+        drawn=drawn,
+        found=drawn.found if drawn else None,
+    )
+
+
+def _chosen(measured: Sequence[Measured]) -> Measured | None:
+    """Of the archives that both were measured on, the one that the address names by a job of it, else the newest."""
+    wanted = request.args.get("on")
+    named = (each for each in measured if wanted in [job.public_id for job in each.jobs])
+    return next(named, measured[0] if measured else None)
 
 
 def figures_of(model: ModelVersion) -> list[tuple[str, str]]:
@@ -72,12 +96,15 @@ def figures_of(model: ModelVersion) -> list[tuple[str, str]]:
 
 
 def _measured(session: Session, pair: tuple[ModelVersion, ModelVersion]) -> Iterator[Measured]:
+    """Archives measured under one protocol with as many references and the same writers, the newest first."""
     ids = [model.id for model in pair]
     query = sa.select(Job).where(Job.kind == "evaluate", Job.state == JobState.SUCCEEDED, Job.model_id.in_(ids))
-    newest: dict[str, dict[int | None, Job]] = {}
-    for job in session.scalars(query.options(joinedload(Job.upload)).order_by(Job.id)):
+    newest: dict[tuple[object, ...], dict[int | None, Job]] = {}
+    loaded = query.options(joinedload(Job.upload), joinedload(Job.model)).order_by(Job.id.desc())
+    for job in session.scalars(loaded):
         if job.upload:
-            newest.setdefault(job.upload.digest, {})[job.model_id] = job
+            way = (job.upload.digest, *(job.spec.get(name) for name in ("protocol", "references", "writers")))
+            newest.setdefault(way, {}).setdefault(job.model_id, job)
     for jobs in newest.values():
         first, second = (jobs.get(model_id) for model_id in ids)
         if first and second and first.upload:

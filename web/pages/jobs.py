@@ -37,6 +37,7 @@ from web.api.jobs import ring_retry
 from web.api.results import csv_response
 from web.pages import paging
 from web.pages.identify import answer_values
+from web.pages.measured import measured_of
 from web.pages.progress import Progress, progress_of
 from web.pages.tune import tune_values
 from web.pages.words import KINDS
@@ -113,7 +114,7 @@ def job(job_id: str) -> str:
         values |= _results_values(session, found) if found.kind == "verify" else {}
         values |= answer_values(session, found) if found.kind == "identify" else {}
         told = deliveries_of_job(session, found.id, auth.current_person().id)
-    return render_template("job.html", deliveries=told, **values)
+    return render_template("job.html", deliveries=told, measured=measured_of(found), **values)
 
 
 def live(job_id: str) -> Response:

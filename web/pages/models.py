@@ -14,6 +14,7 @@ from shared.tables import Job, ModelVersion
 from web import auth
 from web.api.models import MOST_NOTE, get_card, retire
 from web.pages import paging
+from web.pages.measured import measured_of
 from web.pages.model_acts import history_of
 from web.services import services
 
@@ -58,6 +59,8 @@ def model(name: str) -> str:
         calibration=calibration_of(found.summary),
         calibration_note=(found.summary or {}).get("calibration_note"),
         evaluations=evaluations,
+        newest=evaluations[0] if evaluations else None,
+        measured=measured_of(evaluations[0]) if evaluations else None,
         acts=acts,
         most_note=MOST_NOTE,
         **parts,

@@ -67,12 +67,14 @@ def tune_values(session: Session, found: Job) -> dict[str, Any]:
 
 def _shown(found: Job, rows: Sequence[Trial]) -> dict[str, Any]:
     best = found.report.get("best")
+    data = {"archive_digest": found.upload.digest} if found.upload else {}
     return {
         "trials": ranked(rows),
         "fall": progress_of_best(rows),
         "best": best,
         "why": WHY,
-        "fields_of": lambda trial: trial_fields(TuneSpec.model_validate(found.spec), trial.params),
+        "fields_of": lambda trial: trial_fields(TuneSpec.model_validate(found.spec), trial.params) | data,
+        "data": data,
     }
 
 

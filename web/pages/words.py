@@ -55,6 +55,7 @@ def register(blueprint: Blueprint) -> None:
         "signed",
         "listed",
         "promise",
+        "compared",
     ):
         blueprint.add_app_template_filter(globals()[name], name)
 
@@ -176,6 +177,11 @@ def in_a_hundred(share: float) -> str:
     if share >= 0.015:
         return f"about {share * 100:.0f} in 100"
     return f"about 1 in {round(1 / share, -1 if share < 0.1 else 0):.0f}" if share >= 0.0005 else "hardly any"
+
+
+def compared(protocol: str) -> str:
+    """What an evaluation compared: ``pair`` is "one reference", ``refs8`` "8 references"."""
+    return "one reference" if protocol == "pair" else plural(int(protocol.removeprefix("refs")), "reference")
 
 
 def promise(model: ModelVersion) -> str:

@@ -8,7 +8,10 @@ from worker.ml.evaluation import Scores
 from worker.ml.metrics import Roc
 from worker.reporting import plots
 from worker.reporting.document import Measured
+from worker.reporting.spreads import shown, spread
 from worker.reporting.svg import Plot
+
+_LABELS = {"distance": "distance", "llr": "log10 likelihood ratio"}
 
 
 def draw(measured: Measured, report: dict[str, Any], curves: dict[str, dict[int, Roc]]) -> dict[str, Plot]:
@@ -32,14 +35,12 @@ def _of_protocol(
     if not curves:
         return {}
     drawn = {f"det{ending}": plots.det(curves, f"Errors traded off, {words} (DET)")}
-    title = f"Scores, {words}"
-    if scores.fused is None or scores.llr is None:
-        marks = [measured.threshold]
-        drawn[f"scores{ending}"] = plots.histograms(scores, scores.distance, "distance", marks, title)
-    else:
+    scale, values = shown(scores)
+    marks = [measured.threshold]
+    if scale == "llr":
         bands = measured.bands[1] if measured.bands else None
         marks = [bands.reject_below, bands.accept_from] if bands else []
-        drawn[f"scores{ending}"] = plots.histograms(scores, scores.llr, "log10 likelihood ratio", marks, title)
+    drawn[f"scores{ending}"] = plots.histograms(spread(scores, values), _LABELS[scale], marks, f"Scores, {words}")
     told = [(kind, found[kind].get("reliability")) for kind in ("skilled", "random")]
     for kind, bins in told:
         if bins:

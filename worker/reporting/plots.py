@@ -9,16 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from worker.ml.evaluation import Scores
-from worker.ml.metrics import Doubles, Roc
+from worker.ml.metrics import Roc
 from worker.ml.trials import GENUINE, RANDOM, SKILLED
+from worker.reporting.spreads import Spread
 from worker.reporting.svg import Plot, Scale, Tick, linear
 
 _PROBIT = NormalDist().inv_cdf
 _LOWEST, _HIGHEST = 0.001, 0.6  # rates on the axes of the DET plot
 _RATES = (0.001, 0.01, 0.05, 0.1, 0.2, 0.4, 0.6)
 _DET_POINTS = 400
-_BINS = 40
 _CLASSES = {GENUINE: "a", SKILLED: "b", RANDOM: "c"}
 _WORDS = {GENUINE: "genuine", SKILLED: "skilled", RANDOM: "random"}
 
@@ -40,23 +39,16 @@ def det(curves: dict[int, Roc], title: str) -> Plot:
     return plot
 
 
-def histograms(scores: Scores, values: Doubles, label: str, marks: Sequence[float], title: str) -> Plot:
-    """How ``values`` (P,) spread for each kind of comparison, as shares of the kind; ``marks`` are upright lines."""
-    low, high = (float(edge) for edge in np.quantile(values, [0.0, 1.0]))
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    edges = np.linspace(low, high, _BINS + 1)
-    shares = {}
-    for kind in _CLASSES:
-        own = scores.side(kind, values)
-        if len(own):
-            shares[kind] = np.histogram(own, edges)[0] / len(own)
+def histograms(found: Spread, label: str, marks: Sequence[float], title: str) -> Plot:
+    """How scores spread for each kind of comparison, as shares of the kind; ``marks`` are upright lines."""
+    low, high = float(found.edges[0]), float(found.edges[-1])
+    shares = {kind: found.shares(kind) for kind in _CLASSES if found.counts[kind].any()}
     most = max(float(share.max()) for share in shares.values())
     plot = Plot(title, linear(low, high), linear(0, 1.05 * most))
     heights: list[Tick] = [(level, _percent(level)) for level in nice_ticks(0, most) if level <= most]
     plot.axes([(v, f"{v:g}") for v in nice_ticks(low, high)], heights, label, "share of comparisons")
     for kind, share in shares.items():
-        plot.outline(edges.tolist(), share.tolist(), _CLASSES[kind], _WORDS[kind])
+        plot.outline(found.edges.tolist(), share.tolist(), _CLASSES[kind], _WORDS[kind])
     for mark in marks:
         if low <= mark <= high:
             plot.line([(mark, 0), (mark, 1.05 * most)], "mark")

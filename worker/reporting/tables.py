@@ -10,6 +10,7 @@ from worker.ml.metrics import Roc
 from worker.ml.trials import KINDS
 from worker.reporting.document import Measured
 from worker.reporting.plots import thinned
+from worker.reporting.spreads import shown, spread
 
 Table = tuple[Sequence[str], Iterable[Sequence[object]]]
 
@@ -37,6 +38,7 @@ def tables(
             _scored(measured.set_scores, measured.writers, [_named(questioned, entries)]),
         ),
         "det.csv": (("protocol", "forgeries", "threshold", "far", "frr"), _det(curves)),
+        "histograms.csv": (("protocol", "scale", "low", "high", *KINDS), _spreads(measured)),
         "writers.csv": (WRITER_COLUMNS, ([row[name] for name in WRITER_COLUMNS] for row in rows)),
     }
 
@@ -64,3 +66,12 @@ def _det(curves: dict[str, dict[int, Roc]]) -> Iterator[Sequence[object]]:
             for index in thinned(points, DET_POINTS):
                 rates = (float(side[index]) for side in (points.thresholds, points.far, points.frr))
                 yield (protocol, KINDS[kind], *rates)
+
+
+def _spreads(measured: Measured) -> Iterator[Sequence[object]]:
+    for protocol, scores in (("pair", measured.pair_scores), (f"refs{measured.references}", measured.set_scores)):
+        if len(scores.kind):
+            scale, values = shown(scores)
+            found = spread(scores, values)
+            for low, high, *counts in zip(found.edges[:-1], found.edges[1:], *found.counts.tolist(), strict=True):
+                yield (protocol, scale, float(low), float(high), *counts)

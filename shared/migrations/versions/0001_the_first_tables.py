@@ -12,6 +12,14 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _create_models_and_people()
+    _create_uploads_and_keys()
+    _create_jobs()
+    _create_images_and_chunks()
+    _create_results()
+
+
+def _create_models_and_people() -> None:
     op.create_table(
         "model_versions",
         sa.Column("id", BIG, nullable=False),
@@ -42,6 +50,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id", name=op.f("pk_people")),
         sa.UniqueConstraint("name", name=op.f("uq_people_name")),
     )
+
+
+def _create_uploads_and_keys() -> None:
     op.create_table(
         "uploads",
         sa.Column("id", BIG, nullable=False),
@@ -85,6 +96,8 @@ def upgrade() -> None:
     with op.batch_alter_table("audit_events", schema=None) as batch_op:
         batch_op.create_index("ix_audit_events_subject", ["subject", "id"], unique=False)
 
+
+def _create_jobs() -> None:
     op.create_table(
         "embeddings",
         sa.Column("model_id", BIG, nullable=False),
@@ -143,6 +156,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["model_id"], ["model_versions.id"], name=op.f("fk_model_aliases_model_id")),
         sa.PrimaryKeyConstraint("alias", name=op.f("pk_model_aliases")),
     )
+
+
+def _create_images_and_chunks() -> None:
     op.create_table(
         "regions",
         sa.Column("id", BIG, nullable=False),
@@ -193,6 +209,8 @@ def upgrade() -> None:
             postgresql_where=sa.text("state IN ('waiting', 'claimed')"),
         )
 
+
+def _create_results() -> None:
     op.create_table(
         "epochs",
         sa.Column("job_id", BIG, nullable=False),

@@ -14,6 +14,16 @@ SCORES = (("llr", "llr IS NOT NULL"), ("distance", "llr IS NULL"))  # partial in
 
 
 def upgrade() -> None:
+    _add_likelihood_ratios()
+    _add_identifications_and_trials()
+    _add_reviews()
+    _add_marks()
+    _add_idempotency_keys()
+    _add_webhooks()
+    _add_partial_uploads()
+
+
+def _add_likelihood_ratios() -> None:
     with op.batch_alter_table("results", schema=None) as batch_op:
         for name in ("llr", "accept_from", "reject_below"):
             batch_op.add_column(sa.Column(name, sa.Double(), nullable=True))
@@ -22,6 +32,9 @@ def upgrade() -> None:
         where = sa.text(rows)
         columns = ["job_id", "verdict", score, "ordinal"]
         op.create_index(f"ix_results_{score}", "results", columns, sqlite_where=where, postgresql_where=where)
+
+
+def _add_identifications_and_trials() -> None:
     op.create_table(
         "identifications",
         sa.Column("job_id", BIG, nullable=False),
@@ -61,6 +74,9 @@ def upgrade() -> None:
         sa.ForeignKeyConstraint(["job_id"], ["jobs.id"], name=op.f("fk_study_events_job_id_jobs")),
         sa.PrimaryKeyConstraint("job_id", "number", name=op.f("pk_study_events")),
     )
+
+
+def _add_reviews() -> None:
     op.create_table(
         "reviews",
         sa.Column("job_id", BIG, nullable=False),
@@ -75,10 +91,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("job_id", "ordinal", name=op.f("pk_reviews")),
         sqlite_with_rowid=False,
     )
-    _add_marks()
-    _add_idempotency_keys()
-    _add_webhooks()
-    _add_partial_uploads()
 
 
 def _add_marks() -> None:

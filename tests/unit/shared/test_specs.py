@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.specs import NETWORKS, JobSpec, Preprocessing, TrainSpec, VerifySpec, canvas_of
+from shared.specs import NETWORKS, EvaluateSpec, JobSpec, Preprocessing, TrainSpec, VerifySpec, canvas_of
 
 
 def test_the_defaults_are_the_issues() -> None:
@@ -94,3 +94,17 @@ def test_ink_is_not_looked_for_in_photos() -> None:
     with pytest.raises(ValidationError, match="looks at ink"):
         TrainSpec.model_validate({"network": "ink", "preset": "photo"})
     assert TrainSpec.model_validate({"network": "conv4", "preset": "photo"}).preset == "photo"
+
+
+@pytest.mark.parametrize(
+    ("named", "chosen"),
+    [
+        ("", None),
+        (" , ", None),
+        ("1 2  3", {"1", "2", "3"}),
+        ("1, 2,3,", {"1", "2", "3"}),
+        ("Anna B, Carl von D", {"Anna B", "Carl von D"}),
+    ],
+)
+def test_writers_are_named_by_commas_or_by_spaces(named: str, chosen: set[str] | None) -> None:
+    assert EvaluateSpec(writers=named).chosen_writers() == chosen

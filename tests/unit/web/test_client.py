@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import io
 import json
 import socket
@@ -15,10 +16,9 @@ from flask import Flask
 
 from shared.db import Database
 from shared.errors import NotAuthorised, Unavailable
-from tests.factories import png, unbacked_model
-from web.async_client import AsyncClient
+from tests.factories import ModelFile, batch_of, png, unbacked_model
 from web.auth import create_first_person
-from web.client import ApiError, Client, Files, find_server
+from web.client import ApiError, AsyncClient, Client, Files, find_server
 
 
 def failing() -> pytest.RaisesExc[ApiError]:
@@ -167,6 +167,82 @@ def test_the_async_client() -> None:
     assert seen[0].headers["Idempotency-Key"] == seen[1].headers["Idempotency-Key"]
     assert b"some bytes" in seen[1].content
     assert seen[2].headers["Prefer"] == "wait=30"
+
+
+def public(client: type) -> dict[str, inspect.Signature]:
+    found = inspect.getmembers(client, inspect.isfunction)
+    return {name: inspect.signature(method) for name, method in found if not name.startswith("_")}
+
+
+def test_both_clients_can_do_the_same() -> None:
+    """The same methods with the same parameters, documented, and of the same result once it is awaited."""
+    one, other = public(Client), public(AsyncClient)
+    assert set(one) == set(other)
+    assert len(one) > 35
+    for name, signature in one.items():
+        assert list(signature.parameters.values()) == list(other[name].parameters.values()), name
+        awaited = str(signature.return_annotation).replace("Iterator", "AsyncIterator")
+        assert awaited == other[name].return_annotation, name
+        both = getattr(Client, name), getattr(AsyncClient, name)
+        assert all(method.__doc__ for method in both), name
+        iterates = "Iterator" in awaited
+        assert iterates or inspect.iscoroutinefunction(both[1]), f"{name} is to be awaited"
+
+
+class Awaited(httpx.AsyncBaseTransport):
+    """Carries awaited requests to a transport that waits."""
+
+    def __init__(self, transport: httpx.BaseTransport) -> None:
+        self._transport = transport
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        content = await request.aread()
+        headers = {name: value for name, value in request.headers.items() if name != "transfer-encoding"}
+        asked = httpx.Request(request.method, request.url, headers=headers, content=content)
+        response = await asyncio.to_thread(self._transport.handle_request, asked)
+        return httpx.Response(response.status_code, headers=response.headers, content=response.read())
+
+
+def test_the_async_client_against_the_application(
+    sqlite_app: Flask, sqlite_database: Database, tiny_model: ModelFile
+) -> None:
+    first = create_first_person(sqlite_database)
+    assert first is not None
+    batch = batch_of(("1", "0.png", "1.png"), images={"0.png": png(0), "1.png": png(1)})
+
+    async def work() -> None:
+        line = Awaited(httpx.WSGITransport(sqlite_app))
+        async with AsyncClient("http://localhost", first.api_key, (0.0,), line, part=1000) as client:
+            model = await client.upload_model(io.BytesIO(tiny_model.content), "sent")
+            assert [each["label"] for each in await client.models()] == [model["label"]]
+            assert (await client.card("sent")).startswith("# Model card")
+            target = io.BytesIO()
+            await client.model_file("sent", target)
+            assert target.getvalue() == tiny_model.content
+            digest = await client.send_file(io.BytesIO(png()), "q.png")
+            assert (await client.file(digest))["filename"] == "q.png"
+            assert len(batch) > 1000, "it goes in parts"
+            job = await client.submit("verify", {"tag": "night"}, archive(io.BytesIO(batch)))
+            assert (job["label"], job["tag"]) == ("a.zip", "night")
+            assert [each["id"] async for each in client.jobs(tag="night")] == [job["id"]]
+            await client.cancel(job["id"])
+            assert [each["state"] async for each in client.watch(job["id"])] == ["cancelled"]
+            with failing() as caught:
+                await client.results_csv("job_unknown", target)
+            assert caught.value.code == "job_unknown"
+            await client.delete_model("sent")
+            assert await client.models() == []
+
+    asyncio.run(work())
+
+
+def test_an_awaited_look_survives_a_connection_that_the_server_closed() -> None:
+    async def work(url: str) -> list[str]:
+        async with AsyncClient(url, "k") as client:
+            return [(await client.job("job_1"))["state"] for _ in range(2)]
+
+    with server((OK, HANG_UP), (OK,)) as url:
+        assert asyncio.run(work(url)) == ["running", "running"]
 
 
 def test_no_server() -> None:

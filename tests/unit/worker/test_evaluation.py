@@ -8,6 +8,7 @@ import pytest
 
 from shared.jobs.files import file_key, list_files
 from shared.jobs.lifecycle import request_cancel
+from shared.jobs.queries import get_job
 from shared.specs import EvaluateSpec
 from shared.tables import Job, JobState, ModelVersion
 from tests.factories import (
@@ -22,6 +23,7 @@ from tests.factories import (
     zip_of,
 )
 from tests.unit.worker.conftest import send, submissions
+from web.measured import evaluated
 from worker import solo
 from worker.context import Context
 from worker.digests import keep, pack, summary_of
@@ -85,7 +87,7 @@ def test_a_report_comes_out(context: Context, tiny_model: ModelFile) -> None:
     assert report["writers"] == ["writer_0", "writer_1", "writer_2"]
     assert now.report["headline"]["pair"]["skilled"]["eer"] == report["pair"]["skilled"]["eer"]
     assert {file.name for file in list_files(now)} == {
-        "report.json", "report.html", "det.svg", "pairs.csv", "sets.csv", "det.csv", "writers.csv",
+        "report.json", "report.html", "det.svg", "pairs.csv", "sets.csv", "det.csv", "histograms.csv", "writers.csv",
     }  # fmt: skip
     assert list((context.settings.home / "training").iterdir()) == []
 
@@ -98,6 +100,29 @@ def test_the_tables_hold_every_comparison(sqlite_context: Context, tiny_model: M
         rows = read(sqlite_context, job, name).splitlines()[1:]
         kinds = [row.partition(",")[0] for row in rows]
         assert {kind: kinds.count(kind) for kind in counts[key]} == counts[key]
+
+
+def test_the_pages_read_what_it_left(sqlite_context: Context, tiny_model: ModelFile) -> None:
+    job = submit_evaluation(sqlite_context, tiny_model, FILES)
+    evaluate_job(sqlite_context, job.public_id)
+    with sqlite_context.database.read() as session:
+        found = evaluated(sqlite_context.store, get_job(session, job.public_id))
+    assert found is not None
+    assert found.protocols == ["pair", "refs2"]
+    assert [(curve.protocol, curve.kind) for curve in found.curves] == [
+        (protocol, kind) for protocol in found.protocols for kind in ("skilled", "random")
+    ]
+    report = json.loads(read(sqlite_context, job, "report.json"))
+    for curve in found.curves:
+        eer = report[curve.protocol][curve.kind]["eer"]
+        both = zip(curve.fars, curve.frrs, strict=True)
+        assert all(max(far, frr) > eer - 1e-6 for far, frr in both), "no point is better than that on both sides"
+        assert curve.frr_at(1) == 0 < eer - 1e-6 < curve.frr_at(eer - 1e-6)
+    for spread in found.spreads:
+        kinds = ("genuine", "skilled", "random")
+        counts = report["counts"]["pairs" if spread.protocol == "pair" else "sets"]
+        assert {kind: sum(one[kind] for one in spread.bins) for kind in kinds} == counts
+    assert set(found.floor) == set(STATISTICS)
 
 
 def test_the_protocols_differ_in_the_floor(sqlite_context: Context, tiny_model: ModelFile) -> None:

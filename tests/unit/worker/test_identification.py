@@ -133,6 +133,7 @@ def test_labels_give_figures(context: Context, tiny_model: ModelFile) -> None:
     }
     near = identified(context, tiny_model, files, threshold=FAR)
     limit = max(row.distance or 0 for row in answers(context, near) if row.truth != "stranger")
+    limit *= 1 + 1e-6  # distances are told with seven digits: the one on the limit may have been a bit farther
     job = identified(context, tiny_model, files, threshold=limit)
     rows = {row.entry.removeprefix("test/"): row for row in answers(context, job)}
     assert {name: (row.truth, row.category, row.correct) for name, row in rows.items()} == {

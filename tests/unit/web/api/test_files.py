@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 from typing import Any
 
 import pytest
@@ -24,10 +25,11 @@ CONTENTS = {
 
 def evaluated(database: Database, store: FolderStore, **values: Any) -> Job:
     """An evaluation that has succeeded and left its files."""
-    public_id = values.pop("public_id", "job_evaluated")
-    stored = {name: store.put(file_key(public_id, name), [content]) for name, content in CONTENTS.items()}
+    public_id, files = values.pop("public_id", "job_evaluated"), values.pop("files", CONTENTS)
+    stored = {name: store.put(file_key(public_id, name), [content]) for name, content in files.items()}
     report = {"layout": "cedar"} | values.pop("report", {}) | {"files": told(stored)}
-    return add_job(database, public_id=public_id, kind="evaluate", spec={"kind": "evaluate"}, report=report, **values)
+    spec = {"kind": "evaluate"} | values.pop("spec", {})
+    return add_job(database, public_id=public_id, kind="evaluate", spec=spec, report=report, **values)
 
 
 def test_files_are_listed_and_downloaded(caller: Caller, database: Database, store: FolderStore) -> None:
@@ -43,6 +45,15 @@ def test_files_are_listed_and_downloaded(caller: Caller, database: Database, sto
         assert response.content_type == file["media_type"]
         assert response.content_length == file["size"]
         assert response.headers["Content-Disposition"] == f'attachment; filename="{job.public_id}-{file["name"]}"'
+
+
+def test_a_file_comes_whole_also_where_it_is_packed(caller: Caller, database: Database, store: FolderStore) -> None:
+    """A length that is told is that of the bytes that follow, or the server cuts them there."""
+    job = evaluated(database, store)
+    response = caller.get(f"/jobs/{job.public_id}/files/pairs.csv", headers={"Accept-Encoding": "gzip"})
+    assert response.headers["Content-Encoding"] == "gzip"
+    assert "Content-Length" not in response.headers or response.content_length == len(response.data)
+    assert gzip.decompress(response.data) == CONTENTS["pairs.csv"]
 
 
 def test_a_report_is_kept_in_a_sandbox(caller: Caller, database: Database, store: FolderStore) -> None:

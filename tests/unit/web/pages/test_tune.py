@@ -4,6 +4,7 @@ import io
 import re
 from html import unescape
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import sqlalchemy as sa
@@ -12,9 +13,9 @@ from shared.db import Database
 from shared.queue import TaskNames
 from shared.search_space import search_space
 from shared.specs import TrainSpec, TuneSpec
-from shared.tables import Job
+from shared.tables import Job, Upload
 from tests.factories import Doorbells, png, tune_job, tune_report, zip_of
-from tests.unit.web.pages.conftest import Browser
+from tests.unit.web.pages.conftest import Browser, add_job, add_results
 
 ROWS: list[dict[str, Any]] = [
     {"value": 0.30},
@@ -95,6 +96,19 @@ def test_the_button_leads_to_the_training_form_with_the_settings_filled_in(
     assert '<option value="adam" selected>' in form
     assert 'value="tuned"' in form
     assert '<details id="advanced" open>' in form
+
+
+def test_a_single_trial_leads_there_with_its_data_too(browser: Browser, sqlite_database: Database) -> None:
+    add_results(sqlite_database, add_job(sqlite_database), ["accept"])  # brings an upload, with the id 1
+    report = tune_report(1, 0.1, optimiser="sgd")
+    job = tune_job(sqlite_database, [{"value": 0.1}, {"value": 0.2}], upload_id=1, report=report)
+    with sqlite_database.read() as session:
+        upload = session.get(Upload, 1)
+    assert upload is not None
+    for path in (f"/jobs/{job.public_id}", f"/jobs/{job.public_id}/trials"):
+        links = [unescape(found) for found in re.findall(r'href="(/train\?[^"]+)"', browser.text(path))]
+        assert len(links) == (3 if path.endswith(job.public_id) else 2), "the best one's button, and each trial's link"
+        assert all(parse_qs(urlsplit(link).query)["archive_digest"] == [upload.digest] for link in links)
 
 
 def test_every_setting_that_is_tried_can_be_set_in_the_training_form(browser: Browser) -> None:

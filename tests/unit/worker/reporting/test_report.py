@@ -24,6 +24,7 @@ from worker.reporting import page, plots
 from worker.reporting.document import Measured, curves_of, figures, headline, method
 from worker.reporting.drawings import draw
 from worker.reporting.sheets import csv_pieces
+from worker.reporting.spreads import shown, spread
 from worker.reporting.svg import STYLE
 from worker.reporting.tables import tables
 
@@ -170,7 +171,7 @@ def test_ticks_are_few_and_within(low: float, high: float) -> None:
 
 def test_equal_distances_can_be_drawn() -> None:
     scores = Scores(np.array([0, 1]), np.zeros(2, np.int64), np.zeros(2, np.int64), np.ones(2))
-    assert "genuine" in plots.histograms(scores, scores.distance, "distance", [1.0], "Scores").render()
+    assert "genuine" in plots.histograms(spread(scores, scores.distance), "distance", [1.0], "Scores").render()
 
 
 def test_tables_are_safe_to_open_in_a_spreadsheet() -> None:
@@ -183,11 +184,23 @@ def test_tables_are_safe_to_open_in_a_spreadsheet() -> None:
         for name, (columns, rows) in made.items()
     }
     assert {name: len(rows) - 1 for name, rows in read.items() if name != "det.csv"} == {
-        "pairs.csv": 180, "sets.csv": 180, "writers.csv": 5,
+        "pairs.csv": 180, "sets.csv": 180, "writers.csv": 5, "histograms.csv": 80,
     }  # fmt: skip
     assert {row[0] for row in read["writers.csv"][1:]} == {NAMES[0], "'=cmd()", "c", "d", "e"}
     assert float(read["pairs.csv"][1][5]) == pytest.approx(found.pair_scores.distance[0], rel=1e-6)
     assert {row[0] for row in read["det.csv"][1:]} == {"pair", "refs8"}
+
+
+def test_the_bins_hold_every_comparison_once() -> None:
+    found = measured(llr=True)
+    rows = list(tables(found, [""] * 180, curves_of(found), [])["histograms.csv"][1])
+    for protocol, scale, scores in (("pair", "distance", found.pair_scores), ("refs8", "llr", found.set_scores)):
+        own: list[Any] = [row for row in rows if row[0] == protocol]
+        assert {row[1] for row in own} == {scale}
+        assert [sum(row[4 + kind] for row in own) for kind in range(3)] == np.bincount(scores.kind).tolist()
+        assert [row[3] for row in own[:-1]] == [row[2] for row in own[1:]]
+        values = shown(scores)[1]
+        assert (own[0][2], own[-1][3]) == (values.min(), values.max())
 
 
 def test_a_long_table_comes_in_pieces() -> None:

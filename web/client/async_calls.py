@@ -1,0 +1,186 @@
+"""The twin of ``calls``, to await; a test holds them together."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from typing import IO, Any
+
+from web.client.common import PAGE, ROWS, Document, of_verdict, once, path_of, waiting
+
+
+class AsyncJobCalls(ABC):
+    """About jobs, their answers and the files that they leave behind."""
+
+    @abstractmethod
+    async def _call(self, method: str, path: str, **options: Any) -> Document:
+        """The answer to one request."""
+
+    @abstractmethod
+    def _pages(self, path: str, member: str, cursor: str, query: dict[str, Any]) -> AsyncIterator[Document]:
+        """The members of a list, fetched a page at a time."""
+
+    @abstractmethod
+    async def _stream(self, path: str, query: dict[str, str], target: IO[bytes]) -> None:
+        """Write the answer into ``target`` as it arrives."""
+
+    @abstractmethod
+    async def _text(self, path: str) -> str:
+        """The answer as text."""
+
+    async def job(self, job_id: str, wait: int = 0) -> Document:
+        """The job; with ``wait``, once it has ended or after so many seconds (at most 60)."""
+        return await self._call("GET", path_of("jobs", job_id), headers=waiting(wait))
+
+    def jobs(self, **filters: str) -> AsyncIterator[Document]:
+        """Jobs, newest first, fetched a page at a time; ``kind``, ``state``, ``tag``, ``external_id`` choose some."""
+        return self._pages("/jobs", "jobs", "before", filters | {"limit": PAGE})
+
+    async def cancel(self, job_id: str) -> Document:
+        """Ask it to stop; what is done is kept."""
+        return await self._call("POST", path_of("jobs", job_id, "cancel"), headers=once())
+
+    async def finish(self, job_id: str) -> Document:
+        """End a training now, with the best weights so far."""
+        return await self._call("POST", path_of("jobs", job_id, "finish"), headers=once())
+
+    async def retry(self, job_id: str) -> Document:
+        """Queue a failed or cancelled job again, with only what is missing."""
+        return await self._call("POST", path_of("jobs", job_id, "retry"), headers=once())
+
+    async def result(self, job_id: str, ordinal: int) -> Document:
+        """One comparison with its answer; ``ordinal`` is its place in the batch, from 1."""
+        return await self._call("GET", path_of("jobs", job_id, "results", str(ordinal)))
+
+    def results(self, job_id: str, verdict: str | None = None) -> AsyncIterator[Document]:
+        """All results of a verification, or those of one verdict, fetched a page at a time."""
+        return self._pages(
+            path_of("jobs", job_id, "results"), "results", "after", of_verdict(verdict) | {"after": 0, "limit": ROWS}
+        )
+
+    async def results_csv(self, job_id: str, target: IO[bytes], verdict: str | None = None) -> None:
+        """Write all results of a verification, or those of one verdict, as CSV into ``target``, as they arrive."""
+        await self._stream(path_of("jobs", job_id, "results"), {"format": "csv"} | of_verdict(verdict), target)
+
+    def identifications(self, job_id: str) -> AsyncIterator[Document]:
+        """All answers of an identification, fetched a page at a time."""
+        return self._pages(
+            path_of("jobs", job_id, "identifications"), "identifications", "after", {"after": 0, "limit": ROWS}
+        )
+
+    async def identifications_csv(self, job_id: str, target: IO[bytes]) -> None:
+        """Write all answers of an identification as CSV into ``target``, as they arrive."""
+        await self._stream(path_of("jobs", job_id, "identifications"), {"format": "csv"}, target)
+
+    async def trials(self, job_id: str) -> list[Document]:
+        """The trials of a search for settings, in the order they were begun."""
+        found: list[Document] = (await self._call("GET", path_of("jobs", job_id, "trials")))["trials"]
+        return found
+
+    async def trials_csv(self, job_id: str, target: IO[bytes]) -> None:
+        """Write them as CSV into ``target``."""
+        await self._stream(path_of("jobs", job_id, "trials"), {"format": "csv"}, target)
+
+    async def epochs(self, job_id: str) -> list[Document]:
+        """The epochs of a training so far."""
+        found: list[Document] = (await self._call("GET", path_of("jobs", job_id, "epochs")))["epochs"]
+        return found
+
+    async def files(self, job_id: str) -> list[Document]:
+        """The files that a job left behind: name, size and digest of each."""
+        found: list[Document] = (await self._call("GET", path_of("jobs", job_id, "files")))["files"]
+        return found
+
+    async def download(self, job_id: str, name: str, target: IO[bytes]) -> None:
+        """Write one of them into ``target``, as it arrives."""
+        await self._stream(path_of("jobs", job_id, "files", name), {}, target)
+
+    async def file(self, digest: str) -> Document:
+        """A file that was sent, by its ``sha256:`` digest; an error with the code ``file_unknown`` where it was not."""
+        return await self._call("GET", path_of("files", digest))
+
+
+class AsyncModelCalls(AsyncJobCalls):
+    """About model versions."""
+
+    async def models(self, archived: bool = False) -> list[Document]:
+        """The models that jobs may use; with ``archived`` all of them."""
+        found: list[Document] = (await self._call("GET", "/models", params={"archived": "true"} if archived else {}))[
+            "models"
+        ]
+        return found
+
+    async def model(self, name: str) -> Document:
+        """One model version, by name, name@version, digest or alias."""
+        return await self._call("GET", path_of("models", name))
+
+    async def model_file(self, name: str, target: IO[bytes]) -> None:
+        """Write the file of a model into ``target``, as it arrives."""
+        await self._stream(path_of("models", name, "file"), {}, target)
+
+    async def card(self, name: str) -> str:
+        """The card of a model, in Markdown."""
+        return await self._text(path_of("models", name, "card"))
+
+    async def promote(self, name: str, note: str = "") -> Document:
+        """Have verifications that name no model use this one, and keep why."""
+        return await self._call("POST", path_of("models", name, "default"), params={"note": note} if note else {})
+
+    async def make_candidate(self, name: str) -> Document:
+        """Have jobs mean this one by ``candidate``."""
+        return await self._call("POST", path_of("models", name, "candidate"))
+
+    async def drop_candidate(self, name: str) -> Document:
+        """Have ``candidate`` mean this one no longer."""
+        return await self._call("DELETE", path_of("models", name, "candidate"))
+
+    async def archive(self, name: str) -> Document:
+        """Keep a model for reading: no new job may use it."""
+        return await self._call("POST", path_of("models", name, "archive"))
+
+    async def unarchive(self, name: str) -> Document:
+        """Let new jobs use it again."""
+        return await self._call("POST", path_of("models", name, "unarchive"))
+
+    async def delete_model(self, name: str) -> None:
+        """Delete a model; the results that it gave are kept."""
+        await self._call("DELETE", path_of("models", name))
+
+
+class AsyncCalls(AsyncModelCalls):
+    """About webhooks, and all the above; :func:`web.client.verify_webhook` is for their receivers."""
+
+    async def webhooks(self) -> list[Document]:
+        """The webhooks of the key's owner, newest first."""
+        found: list[Document] = (await self._call("GET", "/webhooks"))["webhooks"]
+        return found
+
+    async def add_webhook(self, url: str, label: str = "", scope: str = "own") -> Document:
+        """Have ``url`` told when jobs end; of ``scope`` "all", also other people's. The answer alone has ``secret``."""
+        return await self._call("POST", "/webhooks", json={"url": url, "label": label, "scope": scope})
+
+    async def webhook(self, webhook_id: str) -> Document:
+        """One of them."""
+        return await self._call("GET", path_of("webhooks", webhook_id))
+
+    async def delete_webhook(self, webhook_id: str) -> None:
+        """Tell it nothing more."""
+        await self._call("DELETE", path_of("webhooks", webhook_id))
+
+    async def test_webhook(self, webhook_id: str) -> Document:
+        """Send it a test event; the answer is the delivery."""
+        return await self._call("POST", path_of("webhooks", webhook_id, "test"))
+
+    def deliveries(self, webhook_id: str, **filters: str) -> AsyncIterator[Document]:
+        """What it was sent, newest first, fetched a page at a time; ``state`` and ``job`` choose some."""
+        return self._pages(
+            path_of("webhooks", webhook_id, "deliveries"), "deliveries", "before", filters | {"limit": PAGE}
+        )
+
+    async def delivery(self, webhook_id: str, event_id: str) -> Document:
+        """One event of its log."""
+        return await self._call("GET", path_of("webhooks", webhook_id, "deliveries", event_id))
+
+    async def resend(self, webhook_id: str, event_id: str) -> Document:
+        """Send an event again, under the id it has."""
+        return await self._call("POST", path_of("webhooks", webhook_id, "deliveries", event_id, "resend"))
