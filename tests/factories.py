@@ -100,7 +100,7 @@ def zip_of(files: Mapping[str, bytes | str], method: int = zipfile.ZIP_DEFLATED)
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", method) as archive:
         for name, content in files.items():
-            archive.writestr(zipfile.ZipInfo(name), content)  # no time in it: the same entries give the same bytes
+            archive.writestr(zipfile.ZipInfo(name), content, method)  # without the time: same entries, same bytes
     return out.getvalue()
 
 
