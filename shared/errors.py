@@ -15,6 +15,7 @@ class Fault:
     code: str
     message: str
     where: str = ""  # "line 7", "entry scans/a.png", "field margin"
+    pointer: str | None = None  # JSON pointer into the body of the request, where that is JSON
 
 
 class CountersignError(Exception):

@@ -41,6 +41,7 @@ entry_damaged | An entry of the archive does not unpack to what its checksum say
 entry_method_unknown | An entry is packed by a rare method. | Pack it with stored or deflate.
 entry_name_unsafe | An entry's name is absolute or climbs out of the archive. | Name files inside the archive.
 entry_too_large | An entry is larger than the server takes. | Make it smaller, or send it in parts.
+evaluation_unknown | There is no evaluation of this id. | Take ids from the list of evaluations.
 event_sending | The event is being sent at this moment. | Look at it again in a minute.
 event_unknown | The webhook has no event of this id. | Take ids from its log; entries are kept for 30 days.
 field_invalid | A field has a value that cannot be used, or is not known. | Each is named under errors with what it takes.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import errno
 import logging
+import re
 from dataclasses import asdict
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 from flask import Flask, Response, jsonify, render_template, request
 from flask_wtf.csrf import CSRFError
+from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
 from sqlalchemy.exc import DataError
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
@@ -24,17 +27,30 @@ RETRY_AFTER = {HTTPStatus.SERVICE_UNAVAILABLE: "30", HTTPStatus.INSUFFICIENT_STO
 
 def is_api() -> bool:
     """Whether the request is a program's."""
-    return request.path.startswith("/api/") or request.path == "/healthz"
+    return f"{request.path}/".startswith(("/api/", "/healthz/"))
 
 
-def invalid_fields(error: ValidationError, code: str = "field_invalid") -> InvalidInput:
-    """A pydantic error as ours: one fault for each field."""
+def invalid_fields(error: ValidationError, code: str = "field_invalid", pointers: bool = False) -> InvalidInput:
+    """A pydantic error as ours: one fault for each field; ``pointers`` for a body that is JSON."""
     faults = tuple(
-        Fault(code, item["msg"], ".".join(str(part) for part in item["loc"]) or "request")
+        _fault(code, item["msg"], tuple(map(str, item["loc"])), pointers)
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     )
     listed = "; ".join(f"{fault.where}: {fault.message}" for fault in faults)
     return InvalidInput(code, f"Some fields cannot be used: {listed}.", faults)
+
+
+def _fault(code: str, message: str, place: tuple[str, ...], pointers: bool) -> Fault:
+    steps = (part.replace("~", "~0").replace("/", "~1") for part in place)
+    pointer = "#" + "".join(f"/{quote(step)}" for step in steps) if pointers else None
+    return Fault(code, message, ".".join(place) or "request", pointer)
+
+
+def fault_json(code: str, message: str, where: str, pointer: str | None = None) -> dict[str, Any]:
+    """One single thing that is wrong, as the API tells it: lines of a manifest also as numbers."""
+    line = re.fullmatch(r"line (\d+)", where)
+    found = {"code": code, "message": message, "where": where, "pointer": pointer}
+    return found | {"line": int(line[1]) if line else None}
 
 
 def register(app: Flask) -> None:
@@ -45,6 +61,7 @@ def register(app: Flask) -> None:
     app.register_error_handler(CSRFError, _stale_form)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(OSError, _os_error)
+    app.register_error_handler(ParseException, _unreadable)
 
 
 def _known(error: CountersignError) -> Response:
@@ -73,13 +90,21 @@ def _http(error: HTTPException) -> Response:
     if status == HTTPStatus.NOT_FOUND and is_api():
         said = f"There is nothing at {request.path}. The API is described at /api/v1/docs."
         return _known(NotFound("path_unknown", said))
-    message = {404: "There is no such page.", 413: "The upload is larger than this server allows."}
+    message = {
+        404: "There is no such page.",
+        413: "The request is larger than this server allows, or has more than 1,000 parts.",
+    }
     # Python's phrase for 413 depends on its version; codes are stable.
     code = "upload_too_large" if status == 413 else HTTPStatus(status).phrase.lower().replace(" ", "_")
     response = _answer(status, code, message.get(status, error.description or HTTPStatus(status).phrase))
     if isinstance(error, MethodNotAllowed):
         response.allow.update(error.valid_methods or ())
     return response
+
+
+def _unreadable(error: Exception) -> Response:
+    """What the server finds only while the body is read: a chunk that is none, say."""
+    return _answer(400, "bad_request", f"The body of the request cannot be read: {error}. Send it again, whole.")
 
 
 def _os_error(error: OSError) -> Response:
@@ -97,7 +122,7 @@ def _answer(status: int, code: str, message: str, faults: tuple[Fault, ...] = ()
             "status": status,
             "detail": message,
             "code": code,
-            "errors": [asdict(fault) for fault in faults],
+            "errors": [fault_json(**asdict(fault)) for fault in faults],
         }
         response = jsonify(body)
         response.mimetype = "application/problem+json"

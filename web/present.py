@@ -14,6 +14,7 @@ from shared.calibration import calibration_of
 from shared.jobs.queries import Answer
 from shared.specs import DEFAULT
 from shared.tables import Epoch, Job, JobState, ModelVersion, Region, Review
+from web.errors import fault_json
 
 CSV_COLUMNS = (
     "id",
@@ -86,9 +87,9 @@ def job_json(job: Job) -> dict[str, Any]:
         "error": _error_json(job),
         "report": job.report,
         "spec": job.spec,
-        "created_at": _instant(job.created_at),
-        "started_at": _instant(job.started_at),
-        "finished_at": _instant(job.finished_at),
+        "created_at": instant(job.created_at),
+        "started_at": instant(job.started_at),
+        "finished_at": instant(job.finished_at),
         "submitted_by": job.person.name if job.person else None,
         "links": links,
     }
@@ -103,10 +104,15 @@ def _calibrated_on(job: Job) -> str | None:
 def _error_json(job: Job) -> dict[str, Any] | None:
     if not job.error_code:
         return None
-    return {"code": job.error_code, "message": job.error_message, "errors": job.faults}
+    return {
+        "code": job.error_code,
+        "message": job.error_message,
+        "errors": [fault_json(**fault) for fault in job.faults],
+    }
 
 
-def _instant(value: datetime | None) -> str | None:
+def instant(value: datetime | None) -> str | None:
+    """As JSON has it: ISO 8601 with milliseconds."""
     return value.isoformat(timespec="milliseconds") if value else None
 
 
@@ -153,7 +159,7 @@ def review_json(review: Review) -> dict[str, Any]:
         "verdict": review.verdict,
         "reason": review.reason,
         "reviewer": review.person.name,
-        "reviewed_at": _instant(review.decided_at),
+        "reviewed_at": instant(review.decided_at),
     }
 
 
@@ -257,8 +263,8 @@ def model_json(model: ModelVersion, aliases: list[str]) -> dict[str, Any]:
         "threshold": model.threshold,
         "default": DEFAULT in aliases,
         "aliases": aliases,
-        "archived_at": _instant(model.archived_at),
-        "created_at": _instant(model.created_at),
+        "archived_at": instant(model.archived_at),
+        "created_at": instant(model.created_at),
         "summary": model.summary,
         "links": {
             "self": url_for("api.get_model", name=model.label),

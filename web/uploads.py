@@ -16,7 +16,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.datastructures import FileStorage
 
 from shared.db import utcnow
-from shared.errors import InvalidInput
+from shared.errors import Fault, InvalidInput
 from shared.jobs.submit import Marks, Sent, SoloSpec
 from shared.jobs.uploads import add_upload, find_upload, keep_for
 from shared.queue import SOLO_TASKS
@@ -37,6 +37,7 @@ CONTENTS = {
 
 DIGESTS = {f"{field}_digest": field for field in ("archive", "questioned", "reference")}
 FORM_FIELDS = {"kind", *DIGESTS, *JobMarks.model_fields}  # of every form; all others are of the specification
+OFTEN = {"reference_digest"}  # fields that may be sent more than once
 Given = FileStorage | str  # a file of the request, or the digest of one that was sent before
 
 
@@ -95,6 +96,7 @@ def spec_from_form(kind: type[S]) -> S:
     Raises:
         InvalidInput: code ``field_invalid``, with one fault for each field.
     """
+    _refuse_repeated()
     fields = {
         name: value.strip()
         for name, value in request.form.items()
@@ -102,6 +104,14 @@ def spec_from_form(kind: type[S]) -> S:
         if name not in FORM_FIELDS and (is_api() or name in kind.model_fields) and value.strip()
     }
     return _validated(kind, fields)
+
+
+def _refuse_repeated() -> None:
+    """Of two values one would be ignored, and nobody would know which. (A page's checkbox may come twice.)"""
+    names = [name for name, values in request.form.lists() if len(values) > 1 and name not in OFTEN]
+    if names and is_api():
+        faults = tuple(Fault("field_invalid", "This field was sent more than once", name) for name in names)
+        raise InvalidInput("field_invalid", f"Send each field once; repeated: {', '.join(names)}.", faults)
 
 
 def marks_from_form() -> JobMarks:

@@ -218,6 +218,41 @@ def _answer(
     )
 
 
+def find_comparisons(
+    session: Session, external_id: str, before: int | None = None, limit: int = 20
+) -> tuple[list[tuple[Job, Answer]], int | None]:
+    """The comparisons that their sender named so, one of each job, newest job first; and the next cursor.
+
+    Each job is asked by its own index: no row of a large job is read in vain.
+    """
+    ordinal = sa.select(sa.func.min(sa.type_coerce(Comparison.ordinal, sa.Integer))).where(
+        Comparison.job_id == Job.id, Comparison.external_id == external_id
+    )
+    looked = sa.select(Job.id, ordinal.scalar_subquery().label("ordinal")).where(Job.kind == "verify")
+    if before is not None:
+        looked = looked.where(Job.id < before)
+    asked = looked.subquery()
+    query = sa.select(asked.c.id, asked.c.ordinal).where(asked.c.ordinal.is_not(None))
+    rows = session.execute(query.order_by(asked.c.id.desc()).limit(limit + 1)).all()
+    page = rows[:limit]
+    jobs = {job.id: job for job in session.scalars(sa.select(Job).where(Job.id.in_([row.id for row in page])))}
+    found = [(jobs[job_id], answer) for job_id, number in page for answer in answers_at(session, job_id, [number])]
+    return found, page[-1].id if len(rows) > limit else None
+
+
+def evaluations_page(
+    session: Session, before: int | None = None, limit: int = 50, model_id: int | None = None
+) -> tuple[Sequence[Job], int | None]:
+    """Evaluations in any state with their model and archive, newest first, and the next cursor (None at the end)."""
+    query = sa.select(Job).options(joinedload(Job.model), joinedload(Job.upload)).where(Job.kind == "evaluate")
+    if before is not None:
+        query = query.where(Job.id < before)
+    if model_id is not None:
+        query = query.where(Job.model_id == model_id)
+    jobs = session.scalars(query.order_by(Job.id.desc()).limit(limit + 1)).all()
+    return jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None
+
+
 def list_evaluations(session: Session, model_id: int, limit: int = 20) -> Sequence[Job]:
     """The evaluations of a model version that succeeded, newest first."""
     query = sa.select(Job).where(Job.kind == "evaluate", Job.model_id == model_id, Job.state == JobState.SUCCEEDED)

@@ -38,13 +38,16 @@ def find_upload(session: Session, digest: str) -> Upload:
     return upload
 
 
-def data_sets(session: Session, limit: int = 20) -> Sequence[Upload]:
-    """The archives of labelled signatures that jobs worked on, each once, the one used last first."""
+def data_sets(session: Session, limit: int = 20, before: int | None = None) -> tuple[Sequence[Upload], int | None]:
+    """The archives of labelled signatures that jobs worked on, each once, the one used last first; the next cursor."""
     used = sa.select(Upload.digest, sa.func.max(Upload.id).label("id"), sa.func.max(Job.id).label("job"))
     used = used.join(Job, Job.upload_id == Upload.id).where(Job.kind.in_(LABELLED)).group_by(Upload.digest)
-    latest = used.order_by(sa.desc("job")).limit(limit).subquery()
-    query = sa.select(Upload).join(latest, latest.c.id == Upload.id).order_by(latest.c.job.desc())
-    return session.scalars(query).all()
+    if before is not None:
+        used = used.having(sa.func.max(Job.id) < before)
+    latest = used.order_by(sa.desc("job")).limit(limit + 1).subquery()
+    query = sa.select(Upload, latest.c.job).join(latest, latest.c.id == Upload.id).order_by(latest.c.job.desc())
+    rows = session.execute(query).all()
+    return [row.Upload for row in rows[:limit]], rows[limit - 1].job if len(rows) > limit else None
 
 
 def use_upload(session: Session, blob: str) -> Upload | None:

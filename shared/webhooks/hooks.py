@@ -25,7 +25,7 @@ MOST_WEBHOOKS = 20  # of one person
 class WebhookSpec(BaseModel):
     """What a webhook is made of."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, str_strip_whitespace=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, str_strip_whitespace=True)
 
     url: str = Field(min_length=1, max_length=MAX_URL, description="where events are sent by POST; https")
     label: str = Field(default="", max_length=80, description="what it is for, for people")

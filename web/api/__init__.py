@@ -5,12 +5,29 @@ from __future__ import annotations
 from flask import Blueprint, Flask, Response, jsonify, request
 
 from web import auth, limits
-from web.api import events, files, identifications, jobs, models, parts, reference, results, trials, uploads, webhooks
+from web.api import (
+    comparisons,
+    datasets,
+    evaluations,
+    events,
+    files,
+    identifications,
+    jobs,
+    models,
+    parts,
+    reference,
+    results,
+    trials,
+    uploads,
+    webhooks,
+)
 from web.api.streams import compress
 from web.services import services
 
 blueprint = Blueprint("api", __name__, url_prefix="/api/v1")
-for part in (jobs, events, results, identifications, trials, files, uploads, parts, models, webhooks):
+for part in (jobs, events, results, comparisons, identifications, trials, files, uploads, parts, datasets, models):
+    part.add_routes(blueprint)
+for part in (evaluations, webhooks):
     part.add_routes(blueprint)
 
 

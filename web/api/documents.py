@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.jobs.identified import AnswerKind
 from shared.specs import JobSpec
-from shared.tables import Decision, DeliveryState, JobState, TrialState, Verdict
+from shared.tables import Decision, JobState, TrialState, Verdict
 
 Links = dict[str, str | None]
 
@@ -26,6 +26,8 @@ class Fault(Document):
     code: str
     message: str
     where: str = Field(description="field, parameter, line of the manifest or entry of the archive")
+    pointer: str | None = Field(description="JSON pointer to the field, where the body of the request is JSON")
+    line: int | None = Field(description="line of the manifest")
 
 
 class Problem(Document):
@@ -136,6 +138,21 @@ class Comparison(Document):
     questioned: Region | None
     references: list[Region]
     review: Review | None = Field(description="null while nobody has decided")
+
+
+class FoundComparison(Comparison):
+    """A comparison that was looked for in all jobs, and where it is."""
+
+    job: str
+    links: Links
+
+
+class ComparisonList(Document):
+    """A page of comparisons of different jobs, the newest job first."""
+
+    comparisons: list[FoundComparison]
+    next: int | None = Field(description="cursor for `before`; null at the end")
+    links: Links
 
 
 class ResultList(Document):
@@ -269,82 +286,89 @@ class ModelList(Document):
     models: list[Model]
 
 
-class Webhook(Document):
-    """An address that is told when jobs end."""
+class DataSet(Document):
+    """An archive of labelled signatures."""
 
-    id: str
-    url: str
-    label: str
-    scope: Literal["own", "all"] = Field(description="whose jobs are told of")
+    digest: str
+    size: int
+    filename: str
     created_at: datetime
-    secret: str | None = Field(default=None, description="signs what is sent; shown when it is made and never again")
+    expires_at: datetime | None = Field(description="when it is removed unless a job names it before; null: a job has")
     links: Links
 
 
-class WebhookList(Document):
-    """A person's webhooks, the newest first."""
+class DataSetList(Document):
+    """A page of the data sets that jobs worked on, the one used last first."""
 
-    webhooks: list[Webhook]
-
-
-class DeliveryAttempt(Document):
-    """One try to deliver an event."""
-
-    at: datetime
-    status: int | None = Field(description="that the receiver answered with; null where no answer came")
-    error: str = Field(description="why no answer came")
-    seconds: float
-
-
-class Delivery(Document):
-    """One event for one webhook, and how its delivery went."""
-
-    id: str = Field(description="of the event: the same in each try, so that receivers can tell repeats")
-    type: str
-    job: str | None = Field(description="null for a test")
-    state: DeliveryState
-    attempts: list[DeliveryAttempt] = Field(description="the last 20")
-    created_at: datetime
-    links: Links
-
-
-class DeliveryList(Document):
-    """A page of a webhook's log, the newest first."""
-
-    deliveries: list[Delivery]
+    datasets: list[DataSet]
     next: int | None = Field(description="cursor for `before`; null at the end")
     links: Links
 
 
-class EventError(Document):
-    """Why it failed."""
+class LookedAt(DataSet):
+    """A data set, and what a worker found in it."""
 
-    code: str
-    message: str
+    found: dict[str, Any] | None = Field(
+        description="layout, writers, genuine, forged, what is skipped and why; `error` where it cannot be used; null "
+        "while a worker looks"
+    )
+    samples: list[str] = Field(
+        description="addresses of the pictures of a contact sheet, in the order of found.samples"
+    )
 
 
-class EndedJob(Document):
-    """A job in short, as it ended."""
+class Evaluation(Document):
+    """A model that was measured on writers it never saw."""
 
-    id: str
-    kind: Literal["verify", "identify", "train", "evaluate", "tune"]
-    state: Literal["succeeded", "failed", "cancelled"]
-    attempt: int
+    id: str = Field(description="the job's")
+    state: JobState
     label: str
     tag: str | None
-    external_id: str | None
-    done: int
-    total: int
-    counts: Counts
-    error: EventError | None
-    finished_at: datetime
+    model: str | None = Field(description="name@version")
+    model_digest: str | None
+    dataset: str | None = Field(description="digest of the archive")
+    protocol: str
+    figures: dict[str, Any] | None = Field(description="error rates with intervals, by protocol and kind of forgery")
+    created_at: datetime
+    finished_at: datetime | None
     links: Links
 
 
-class Event(Document):
-    """What a webhook is sent when a job has ended."""
+class EvaluationList(Document):
+    """A page of evaluations, newest first."""
 
-    id: str = Field(description="the same in each try: what was seen once need not be done again")
-    type: Literal["job.succeeded", "job.failed", "job.cancelled"]
-    timestamp: datetime
-    data: EndedJob
+    evaluations: list[Evaluation]
+    next: int | None = Field(description="cursor for `before`; null at the end")
+    links: Links
+
+
+class OperatingPoint(Document):
+    """What a threshold would do."""
+
+    far: float = Field(description="share of the forgeries that would pass, 0..1")
+    frr: float = Field(description="share of the genuine signatures that would be rejected, 0..1")
+
+
+class DetCurve(Document):
+    """The operating points against one kind of forgery."""
+
+    protocol: str = Field(description="pair, or refsN for sets of N references")
+    forgeries: Literal["skilled", "random"]
+    points: list[OperatingPoint]
+
+
+class Histogram(Document):
+    """How the scores are spread."""
+
+    protocol: str
+    scale: Literal["llr", "distance"]
+    bounds: list[float] = Field(description="between the verdicts")
+    bins: list[dict[str, float]] = Field(description="low, high, and the counts of genuine, skilled and random")
+
+
+class MeasuredEvaluation(Evaluation):
+    """An evaluation with its curves; they are empty until it has succeeded."""
+
+    curves: list[DetCurve]
+    histograms: list[Histogram]
+    floor: dict[str, Any] = Field(description="what statistics of paper and pen alone would reach")

@@ -9,6 +9,7 @@ from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
 
 from shared.db import utcnow
+from shared.errors import Fault, InvalidInput
 from shared.jobs import lifecycle, queries
 from shared.jobs.pace import seconds_left
 from shared.queue import SOLO_TASKS, TaskNames
@@ -109,7 +110,15 @@ def _accepted(job_id: str) -> Response:
 def submit_job(query: SubmitQuery) -> Response:
     """Queue a job. ``kind`` may stand in the form or the query; the other fields depend on it."""
     services().doorbell.check()  # before the upload is read: nothing is taken that cannot be queued
-    return answer_once(lambda token: _submit(query.kind or request.form.get("kind", ""), token), _accepted)
+    return answer_once(lambda token: _submit(_kind(query), token), _accepted)
+
+
+def _kind(query: SubmitQuery) -> str:
+    told = request.form.get("kind", "")
+    if query.kind and told and told != query.kind:
+        message = f"The address asks for the kind {query.kind[:40]!r}, the form for {told[:40]!r}. Send one of them."
+        raise InvalidInput("field_invalid", message, (Fault("field_invalid", "differs from the address", "kind"),))
+    return query.kind or told
 
 
 def _submit(kind: str, token: str | None) -> Response:

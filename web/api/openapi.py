@@ -10,32 +10,53 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from shared.jobs import uploads
 from shared.specs import SPECS, JobMarks
-from web.api.documents import Event, Problem
-from web.api.operations import OPERATIONS, Operation
+from web.api import documents, webhook_documents
+from web.api.idempotency import MAX_KEY
+from web.api.operations import MAX_ORDINAL, OPERATIONS, Operation
 
 REF = "#/components/schemas/{model}"
 PROBLEM = "application/problem+json"
 BYTES = {"type": "string", "contentMediaType": "application/octet-stream"}
 DIGEST = {
     "type": "string",
-    "pattern": "^sha256:[0-9a-f]{64}$",
+    "pattern": f"^{uploads.DIGEST.pattern}$",
     "description": "of a file that was sent before, in place of the file",
 }
 REFERENCES = {"reference": BYTES, "reference_digest": DIGEST}
 ACCEPTED = {  # request headers
-    "Idempotency-Key": "any text of up to 255 characters; the same request with it is done once, for 48 hours",
+    "Idempotency-Key": "1 to 255 printable ASCII characters; the same request with it is done once, for 48 hours",
     "Prefer": "wait=30: hold the answer back for up to so many seconds (at most 60), until the job ends or changes",
     "Content-Digest": "sha-256=:BASE64: of the body (RFC 9530); what arrives is checked against it",
     "Last-Event-ID": "the id of the last event that was seen; only what has changed since is told",
     "Upload-Offset": "bytes that have arrived, where this part begins",
     "If-None-Match": "the ETag of an answer that is at hand; 304 when it still holds",
 }
+TEXT = {"type": "string"}
+SHAPES: dict[str, dict[str, Any]] = {  # of headers and of parts of paths; all others are any text
+    "Idempotency-Key": TEXT | {"pattern": f"^[ -~]{{1,{MAX_KEY}}}$"},
+    "Content-Digest": TEXT | {"pattern": "^sha-256=:[A-Za-z0-9+/]{43}=:$"},
+    "Upload-Offset": TEXT | {"pattern": "^[0-9]{1,18}$"},
+    "ordinal": {"type": "integer", "minimum": 1, "maximum": MAX_ORDINAL},
+    "number": {"type": "integer", "minimum": 0, "maximum": MAX_ORDINAL},
+    "digest": {name: DIGEST[name] for name in ("type", "pattern")},
+}
+NEEDED = ("Content-Digest", "Upload-Offset")  # headers without which a request is refused
 TOLD = {  # headers of answers
     "Location": "where the job, or what was made, is",
     "Retry-After": "seconds after which to ask again: half of what is left of the job, by its measured rate",
     "RateLimit": "requests left (r) and seconds until they begin anew (t)",
     "ETag": "changes with the answer; send it as If-None-Match",
+}
+# Answers whose thing other operations are about: the part of their paths that names it, and where the answer does.
+NAMED: dict[type[BaseModel] | None, tuple[str, str]] = {
+    documents.Job: ("job_id", "id"),
+    documents.Model: ("name", "label"),
+    documents.StoredFile: ("digest", "digest"),
+    documents.PartialUpload: ("upload_id", "id"),
+    webhook_documents.Webhook: ("webhook_id", "id"),
+    webhook_documents.Delivery: ("event_id", "id"),
 }
 HEADERS = {
     HTTPStatus.ACCEPTED: ("Location", "Retry-After"),
@@ -80,7 +101,7 @@ def description() -> dict[str, Any]:
     paths: dict[str, dict[str, Any]] = {}
     for operation in OPERATIONS:
         paths.setdefault(f"/api/v1{operation.path}", {})[operation.method.lower()] = _operation(operation, schemas)
-    problem = schemas.refer(Problem)
+    problem = schemas.refer(documents.Problem)
     return {
         "openapi": "3.1.0",
         "info": {"title": "Countersign", "version": version("countersign"), "description": ABOUT},
@@ -107,7 +128,10 @@ def _told(schemas: Schemas) -> dict[str, Any]:
         "description": "Sent until it is answered with 2xx, for about a day; redirects are not followed.",
         "security": [],
         "parameters": headers,
-        "requestBody": {"required": True, "content": {"application/json": {"schema": schemas.refer(Event)}}},
+        "requestBody": {
+            "required": True,
+            "content": {"application/json": {"schema": schemas.refer(webhook_documents.Event)}},
+        },
         "responses": {"2XX": {"description": "It has arrived"}},
     }
 
@@ -129,8 +153,7 @@ def _operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
 
 def _path(operation: Operation) -> list[dict[str, Any]]:
     names = re.findall(r"{(\w+)}", operation.path)
-    types = {"ordinal": {"type": "integer", "minimum": 1}}
-    return [{"name": n, "in": "path", "required": True, "schema": types.get(n, {"type": "string"})} for n in names]
+    return [{"name": name, "in": "path", "required": True, "schema": SHAPES.get(name, TEXT)} for name in names]
 
 
 def _query(operation: Operation, schemas: Schemas) -> list[dict[str, Any]]:
@@ -143,7 +166,8 @@ def _query(operation: Operation, schemas: Schemas) -> list[dict[str, Any]]:
 
 def _headers(operation: Operation) -> list[dict[str, Any]]:
     return [
-        {"name": name, "in": "header", "description": ACCEPTED[name], "schema": {"type": "string"}}
+        {"name": name, "in": "header", "description": ACCEPTED[name], "schema": SHAPES.get(name, TEXT)}
+        | ({"required": True} if name in NEEDED else {})
         for name in operation.accepts
     ]
 
@@ -157,9 +181,24 @@ def _answers(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": operation.summary}
     if content:
         answer["content"] = content
-    answer["headers"] = {name: {"description": TOLD[name], "schema": {"type": "string"}} for name in told}
+    answer["headers"] = {name: {"description": TOLD[name], "schema": TEXT} for name in told}
+    if links := _links(operation):
+        answer["links"] = links
     answers = {str(int(status)): answer, "default": {"$ref": "#/components/responses/Problem"}}
     return answers | ({"304": {"description": "It has not changed"}} if "If-None-Match" in operation.accepts else {})
+
+
+def _links(operation: Operation) -> dict[str, Any]:
+    """What can be done with the thing that an answer tells of: its name goes where the paths take it."""
+    if operation.answer not in NAMED:
+        return {}
+    part, place = NAMED[operation.answer]
+    kept = {name: f"$request.path.{name}" for name in re.findall(r"{(\w+)}", operation.path)}
+    return {
+        other.name: {"operationId": other.name, "parameters": kept | {part: f"$response.body#/{place}"}}
+        for other in OPERATIONS
+        if re.findall(r"{(\w+)}", other.path) == list(dict.fromkeys([*kept, part])) and other is not operation
+    }
 
 
 def _body(operation: Operation, schemas: Schemas) -> dict[str, Any]:

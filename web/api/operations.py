@@ -11,12 +11,12 @@ from typing import Any, Literal, TypeVar
 from flask import Blueprint, Response, request
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from shared.errors import InvalidInput
+from shared.errors import Fault, InvalidInput
 from web.errors import invalid_fields
 
 MAX_PAGE = 1000
 MAX_ORDINAL = 2**62
-CONVERTERS = {"ordinal": f"int(max={MAX_ORDINAL}):"}  # of parts of a path that are no text
+CONVERTERS = dict.fromkeys(("ordinal", "number"), f"int(max={MAX_ORDINAL}):")  # of parts of a path that are no text
 
 JSON, NDJSON, CSV = "application/json", "application/x-ndjson", "text/csv"
 OPERATIONS: list[Operation] = []  # in the order of the description
@@ -102,9 +102,33 @@ def read_query(kind: type[Q]) -> Q:
     Raises:
         InvalidInput: code ``parameter_invalid``, with one fault for each parameter.
     """
+    _refuse_repeated()
     try:
         return kind.model_validate({name: request.args[name] for name in request.args})
     except ValidationError as error:
         faults = invalid_fields(error, "parameter_invalid").faults
         listed = "; ".join(f"{fault.where}: {fault.message}" for fault in faults)
         raise InvalidInput("parameter_invalid", f"Some parameters cannot be used: {listed}.", faults) from error
+
+
+def _refuse_repeated() -> None:
+    """Of two values one would be ignored, and nobody would know which."""
+    names = [name for name, values in request.args.lists() if len(values) > 1]
+    if names:
+        faults = tuple(Fault("parameter_invalid", "This parameter was sent more than once", name) for name in names)
+        raise InvalidInput("parameter_invalid", f"Send each parameter once; repeated: {', '.join(names)}.", faults)
+
+
+J = TypeVar("J", bound=BaseModel)
+
+
+def read_json(kind: type[J]) -> J:
+    """The JSON document that the request carries.
+
+    Raises:
+        InvalidInput: code ``field_invalid``, with one fault for each field and a pointer to it.
+    """
+    try:
+        return kind.model_validate_json(request.get_data() or b"{}")
+    except ValidationError as error:
+        raise invalid_fields(error, pointers=True) from error

@@ -10,25 +10,25 @@ from __future__ import annotations
 from http import HTTPStatus
 
 from flask import Blueprint, Response, jsonify, request, url_for
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.errors import InvalidInput, TooLarge
 from shared.jobs.partial import begin_upload, blob_of, drop_partial, extend_upload, find_partial, finish_upload
+from shared.jobs.uploads import DIGEST
 from shared.tables import PartialUpload
 from web import auth
 from web.api import documents
-from web.api.operations import MAX_ORDINAL, Operation, register
+from web.api.operations import MAX_ORDINAL, Operation, read_json, register
 from web.api.uploads import body_pieces, last_part
-from web.errors import invalid_fields
 from web.services import services
 
 
 class UploadSpec(BaseModel):
     """The file that is to be sent."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    digest: str = Field(description="sha256: and 64 hexadecimal digits, of the whole")
+    digest: str = Field(pattern=f"^{DIGEST.pattern}$", description="sha256: and 64 hexadecimal digits, of the whole")
     size: int = Field(ge=0, le=MAX_ORDINAL, description="bytes of the whole")
     filename: str = Field(default="unnamed", max_length=255, description="shown with the job")
 
@@ -52,11 +52,7 @@ def begin_parts() -> Response:
     Ask ``GET /files/{digest}`` before, whether the file is known. What has arrived is removed when no part comes for 48
     hours (the server's setting).
     """
-    try:
-        spec = UploadSpec.model_validate_json(request.get_data() or b"{}")
-    except ValidationError as error:
-        raise invalid_fields(error) from error
-    settings = services().settings
+    spec, settings = read_json(UploadSpec), services().settings
     if spec.size > settings.max_upload:
         raise TooLarge("upload_too_large", f"This server takes files of up to {settings.max_upload:,} bytes.")
     name, person_id = last_part(spec.filename), auth.current_person().id

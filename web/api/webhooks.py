@@ -6,15 +6,14 @@ from http import HTTPStatus
 from typing import Any
 
 from flask import Blueprint, Response, jsonify, request, url_for
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from shared.tables import Delivery, DeliveryState, Webhook
 from shared.webhooks import hooks
 from shared.webhooks.hooks import WebhookSpec
 from web import auth
-from web.api import documents
-from web.api.operations import MAX_ORDINAL, MAX_PAGE, Operation, Query, register
-from web.errors import invalid_fields
+from web.api import webhook_documents as documents
+from web.api.operations import MAX_ORDINAL, MAX_PAGE, Operation, Query, read_json, register
 from web.services import services
 
 
@@ -47,20 +46,13 @@ def add_routes(blueprint: Blueprint) -> None:
 
 def make_webhook() -> Response:
     """Have an address told when jobs end. Only this answer holds the secret that signs what is sent."""
-    spec, allowed = _spec(), services().settings.webhook_networks_allowed
+    spec, allowed = read_json(WebhookSpec), services().settings.webhook_networks_allowed
     with services().database.write() as session:
         webhook = hooks.make_webhook(session, spec, auth.current_person().id, allowed)
     response = jsonify(webhook_json(webhook) | {"secret": webhook.secret})
     response.status_code = HTTPStatus.CREATED
     response.headers["Location"] = url_for("api.get_webhook", webhook_id=webhook.public_id)
     return response
-
-
-def _spec() -> WebhookSpec:
-    try:
-        return WebhookSpec.model_validate_json(request.get_data() or b"{}")
-    except ValidationError as error:
-        raise invalid_fields(error) from error
 
 
 def list_webhooks() -> Response:

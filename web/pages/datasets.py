@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from flask import Blueprint, Response, json, render_template, request, send_file, url_for
+from flask import Blueprint, Response, render_template, request, url_for
 
-from shared.errors import NotFound
 from shared.jobs.uploads import data_sets, find_upload
 from shared.queue import TaskNames
 from shared.tables import Upload
-from shared.views import look_key, sample_key
+from web.datasets import found_in, sample_response
 from web.pages import paging
 from web.pages.words import size
 from web.services import services
@@ -40,10 +39,9 @@ def look_values(upload: Upload, looks: int = 0) -> dict[str, Any]:
 
     ``looks`` is how often the page has asked already.
     """
-    known = services().store.exists(look_key(upload.digest))
-    if known:
-        with services().store.open(look_key(upload.digest)) as file:
-            return {"look": json.loads(file.read()), "following": None}
+    found = found_in(upload.digest)
+    if found is not None:
+        return {"look": found, "following": None}
     if looks % RING_EVERY == 0:
         services().doorbell.ring(TaskNames.LOOK, upload.digest)
     only = request.args.get("only")
@@ -52,22 +50,12 @@ def look_values(upload: Upload, looks: int = 0) -> dict[str, Any]:
 
 
 def sample(digest: str, sample_id: int) -> Response:
-    """One picture of the contact sheet.
-
-    Raises:
-        NotFound: code ``view_unknown``.
-    """
-    with services().database.read() as session:
-        key = sample_key(find_upload(session, digest).digest, sample_id)
-    if not services().store.exists(key):
-        raise NotFound("view_unknown", "There is no such picture.")
-    response = send_file(services().store.open(key), mimetype="image/png")
-    response.headers["Cache-Control"] = "private, max-age=86400, immutable"
-    return response
+    """One picture of the contact sheet."""
+    return sample_response(digest, sample_id)
 
 
 def sets_to_choose() -> list[tuple[str, str]]:
     """The data sets that jobs worked on, by digest, in words."""
     with services().database.read() as session:
-        found = data_sets(session)
+        found, _ = data_sets(session)
     return [(upload.digest, f"{upload.filename}, {size(upload.size)}") for upload in found]

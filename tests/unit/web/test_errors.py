@@ -61,7 +61,7 @@ def test_a_full_disk_says_when_to_come_again(failing: Caller) -> None:
 
 def test_faults_are_listed_and_escaped(failing: Caller) -> None:
     assert failing.get("/fail/ours").get_json()["errors"] == [
-        {"code": "a_code", "message": "<i>here</i>", "where": "line 3"}
+        {"code": "a_code", "message": "<i>here</i>", "where": "line 3", "pointer": None, "line": 3}
     ]
     page = failing.app.test_client().get("/fail/ours").text
     assert "<b>what" not in page

@@ -34,7 +34,7 @@ from shared.webhooks.sending import PAUSES, Attempt, claim_due, forget_old, sett
 from shared.webhooks.signing import verify_webhook
 from tests.factories import batch_job, scores, unbacked_model
 from tests.servers import Receiver
-from web.api.documents import Event
+from web.api.webhook_documents import Event
 from worker.context import Context
 from worker.webhooks import Sender, deliver_due
 

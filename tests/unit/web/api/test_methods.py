@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from tests.unit.web.conftest import Caller
 from web.api.operations import OPERATIONS
 
@@ -10,7 +12,7 @@ def test_other_methods_are_refused_and_the_right_ones_told(caller: Caller) -> No
     key = {"Authorization": f"Bearer {caller.key}"}
     methods: dict[str, set[str]] = {}
     for operation in OPERATIONS:
-        methods.setdefault(operation.path.replace("{ordinal}", "1"), set()).add(operation.method)
+        methods.setdefault(re.sub("{(ordinal|number)}", "1", operation.path), set()).add(operation.method)
     for path, known in methods.items():
         for method in {"GET", "POST", "PUT", "PATCH", "DELETE", "TRACE"} - known:
             answer = caller.app.test_client().open(f"/api/v1{path}", method=method, headers=key)

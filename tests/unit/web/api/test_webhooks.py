@@ -12,7 +12,7 @@ from shared.webhooks.hooks import MOST_WEBHOOKS
 from tests.unit.web.api.test_jobs import assert_problem
 from tests.unit.web.conftest import Caller
 from tests.unit.web.pages.conftest import add_job
-from web.api.documents import Event
+from web.api.webhook_documents import Event
 from web.auth import create_key
 
 HOOK = {"url": "https://1.1.1.1/hook", "label": "desk"}

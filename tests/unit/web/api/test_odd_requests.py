@@ -1,0 +1,96 @@
+"""Requests that contradict themselves, or are half-written, are refused and say where."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from gunicorn.http.errors import InvalidChunkSize
+from werkzeug.datastructures import MultiDict
+
+from shared.db import Database
+from tests.factories import png, unbacked_model
+from tests.unit.web.api.test_jobs import assert_problem
+from tests.unit.web.conftest import Caller
+from tests.unit.web.pages.conftest import add_job
+
+SPEC = {"kind": "verify"}
+
+
+def test_a_parameter_that_is_sent_twice_is_refused(caller: Caller) -> None:
+    problem = assert_problem(caller.get("/jobs?tag=a&tag=b&limit=3"), 422, "parameter_invalid")
+    assert [fault["where"] for fault in problem["errors"]] == ["tag"]  # type: ignore[attr-defined]  # a list
+
+
+def form(*fields: tuple[str, str]) -> MultiDict[str, object]:
+    data: MultiDict[str, object] = MultiDict(fields)
+    for name in ("questioned", "reference"):
+        data.add(name, (io.BytesIO(png()), f"{name}.png"))
+    return data
+
+
+def test_a_field_that_is_sent_twice_is_refused(caller: Caller, database: Database) -> None:
+    unbacked_model(database)
+    for name, values in (("kind", ("verify", "train")), ("tag", ("a", "b")), ("model", ("paper", "paper"))):
+        fields = [("kind", "verify")] if name != "kind" else []
+        answer = caller.post("/jobs", data=form(*fields, *((name, value) for value in values)))
+        problem = assert_problem(answer, 422, "field_invalid")
+        assert [fault["where"] for fault in problem["errors"]] == [name]  # type: ignore[attr-defined]  # a list
+    assert caller.get("/jobs").get_json()["jobs"] == []
+
+
+def test_address_and_form_may_not_name_different_kinds(caller: Caller, database: Database) -> None:
+    unbacked_model(database)
+    assert_problem(caller.post("/jobs?kind=train", data=form(("kind", "verify"))), 422, "field_invalid")
+    assert caller.post("/jobs?kind=verify", data=form(("kind", "verify"))).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "pointer"),
+    [
+        ("/uploads", '{"digest": "sha256:0", "size": 1}', "#/digest"),
+        ("/uploads", '{"digest": "sha256:' + "0" * 64 + '", "size": true}', "#/size"),
+        ("/uploads", '{"digest": "sha256:' + "0" * 64 + '", "size": "12"}', "#/size"),
+        ("/webhooks", '{"url": "https://1.1.1.1/", "a/b~c d": 1}', "#/a~1b~0c%20d"),
+        ("/webhooks", "[]", "#"),
+        ("/webhooks", "{", "#"),
+    ],
+)
+def test_faults_of_a_json_body_have_pointers(caller: Caller, path: str, body: str, pointer: str) -> None:
+    problem = assert_problem(caller.post(path, data=body), 422, "field_invalid")
+    assert [fault["pointer"] for fault in problem["errors"]] == [pointer]  # type: ignore[attr-defined]  # a list
+
+
+def test_faults_of_a_manifest_have_their_line_as_a_number(caller: Caller, database: Database) -> None:
+    fault = {"code": "manifest_columns", "message": "the column id is missing", "where": "line 12"}
+    job = add_job(
+        database, state="failed", error_code="manifest_columns", error_message="No.", faults=[fault], spec=SPEC
+    )
+    (told,) = caller.get(f"/jobs/{job.public_id}").get_json()["error"]["errors"]
+    assert told == fault | {"pointer": None, "line": 12}
+
+
+class Garbled(io.RawIOBase):
+    """A body whose chunks the server cannot read."""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: object) -> int:
+        raise InvalidChunkSize(b"ZZ")
+
+
+@pytest.mark.parametrize("path", ["/webhooks", "/uploads", "/jobs"])
+def test_a_body_that_cannot_be_read_is_the_senders_fault(caller: Caller, path: str) -> None:
+    answer = caller.post(
+        path,
+        environ_overrides={"wsgi.input": Garbled(), "wsgi.input_terminated": True},
+        headers={"Content-Type": "multipart/form-data; boundary=x"},
+    )
+    assert_problem(answer, 400, "bad_request")
+
+
+def test_below_the_api_every_error_is_a_problem_document(caller: Caller) -> None:
+    for path in ("/api", "/api/", "/api/v2/jobs", "/healthz/x"):
+        answer = caller.app.test_client().get(path)
+        assert (answer.status_code, answer.mimetype) == (404, "application/problem+json"), path
