@@ -17,6 +17,10 @@ class Fault:
     where: str = ""  # "line 7", "entry scans/a.png", "field margin"
     pointer: str | None = None  # JSON pointer into the body of the request, where that is JSON
 
+    def told(self) -> dict[str, str]:
+        """As a job keeps it: no job was a JSON document."""
+        return {"code": self.code, "message": self.message, "where": self.where}
+
 
 class CountersignError(Exception):
     """Base of every error that a caller can act upon.

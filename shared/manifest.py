@@ -116,6 +116,8 @@ def _separator(header: str) -> str:
 
 def _columns(heading: list[str]) -> dict[str, int]:
     columns = {cell.strip().strip('"').lower(): position for position, cell in enumerate(heading)}
+    if len(columns) < len(heading):
+        _refuse_repeated([cell.strip().strip('"').lower() for cell in heading])
     missing = [name for name in REQUIRED if name not in columns]
     if missing:
         raise InvalidInput(
@@ -125,6 +127,17 @@ def _columns(heading: list[str]) -> dict[str, int]:
             tuple(Fault("manifest_columns", f"the column {name} is missing", "line 1") for name in missing),
         )
     return columns
+
+
+def _refuse_repeated(names: list[str]) -> None:
+    """Of two columns of one name one would be ignored, and nobody would know which."""
+    repeated = sorted(name for name in (*REQUIRED, *OPTIONAL) if names.count(name) > 1)
+    if repeated:
+        raise InvalidInput(
+            "manifest_columns",
+            f"manifest.csv has more than one column {' and '.join(repeated)}. Leave one of each.",
+            tuple(Fault("manifest_columns", f"the column {name} comes twice", "line 1") for name in repeated),
+        )
 
 
 class _BadCell(Exception):

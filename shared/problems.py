@@ -82,7 +82,7 @@ login_wrong | Name and password do not belong together. | Try again.
 loss_not_finite | The loss of the training grew beyond all numbers. | Lower the learning rate.
 loss_other_network | The loss does not fit the network. | Use auto, or what the detail names.
 channels_of_ink | The preset signature looks at grey ink. | Use 1 channel, or the preset photo.
-manifest_columns | manifest.csv lacks a column. | Its first line must name id,questioned,reference.
+manifest_columns | manifest.csv lacks a column, or has one twice. | Its first line must name id,questioned,reference once.
 manifest_empty | manifest.csv has no rows. | Add one row for each comparison.
 manifest_missing | The archive has no manifest.csv. | Add one with the columns id,questioned,reference.
 manifest_unreadable | manifest.csv cannot be read as text. | Save it as CSV in UTF-8.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
@@ -142,7 +142,7 @@ def fail_job(database: Database, job_id: int, error: CountersignError, fence: in
             finished_at=utcnow(),
             error_code=error.code,
             error_message=error.message,
-            faults=[asdict(fault) for fault in error.faults[:MAX_FAULTS]],
+            faults=[fault.told() for fault in error.faults[:MAX_FAULTS]],
             lease_until=0.0,
             owner=None,
             phase="",

@@ -42,6 +42,7 @@ SHAPES: dict[str, dict[str, Any]] = {  # of headers and of parts of paths; all o
     "number": {"type": "integer", "minimum": 0, "maximum": MAX_ORDINAL},
     "digest": {name: DIGEST[name] for name in ("type", "pattern")},
 }
+UNSAID = ("*/*", "text/event-stream")  # media of which a schema says nothing
 NEEDED = ("Content-Digest", "Upload-Offset")  # headers without which a request is refused
 TOLD = {  # headers of answers
     "Location": "where the job, or what was made, is",
@@ -147,7 +148,7 @@ def _operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
         "responses": _answers(operation, schemas),
     }
     if operation.body:
-        described["requestBody"] = {"required": True, "content": _body(operation, schemas)}
+        described["requestBody"] = {"required": operation.body != "part", "content": _body(operation, schemas)}
     return described
 
 
@@ -157,10 +158,14 @@ def _path(operation: Operation) -> list[dict[str, Any]]:
 
 
 def _query(operation: Operation, schemas: Schemas) -> list[dict[str, Any]]:
-    fields = schemas.inline(operation.query)["properties"] if operation.query.model_fields else {}
+    if not operation.query.model_fields:
+        return []
+    model = schemas.inline(operation.query)
+    needed = model.get("required", ())
     return [
         {"name": name, "in": "query", "description": schema.pop("description"), "schema": schema}
-        for name, schema in fields.items()
+        | ({"required": True} if name in needed else {})
+        for name, schema in model["properties"].items()
     ]
 
 
@@ -174,7 +179,7 @@ def _headers(operation: Operation) -> list[dict[str, Any]]:
 
 def _answers(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     status = HTTPStatus(operation.status)
-    content: dict[str, Any] = {media: {"schema": {"type": "string"}} for media in operation.media}
+    content: dict[str, Any] = {media: {} if media in UNSAID else {"schema": TEXT} for media in operation.media}
     if operation.answer:
         content[operation.media[0]]["schema"] = schemas.refer(operation.answer)
     told = (*HEADERS.get(status, ()), "RateLimit")
@@ -202,12 +207,12 @@ def _links(operation: Operation) -> dict[str, Any]:
 
 
 def _body(operation: Operation, schemas: Schemas) -> dict[str, Any]:
-    if operation.body == "bytes":
+    if operation.body in ("bytes", "part"):
         return {"application/octet-stream": {"schema": BYTES}}
     if operation.body == "job":
         forms = [_form(kind, spec, schemas) for kind, spec in SPECS.items()]
         return {"multipart/form-data": {"schema": {"oneOf": forms}}}
-    if operation.body:
+    if isinstance(operation.body, type):
         return {"application/json": {"schema": schemas.inline(operation.body)}}
     return {}
 

@@ -53,7 +53,8 @@ class Operation:
     """One route below ``/api/v1``: ``path`` as OpenAPI writes it, ``view`` with the query as ``query`` if it has one.
 
     ``answer`` is what a success holds, of the first of ``media``; ``accepts`` names request headers of
-    ``web.api.openapi``, and ``body`` what the request carries.
+    ``web.api.openapi``, and ``body`` what the request carries: a form, bytes, a part of them
+    (which may be empty), or a JSON document.
     """
 
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"]
@@ -65,7 +66,7 @@ class Operation:
     status: int = 200
     media: tuple[str, ...] = (JSON,)
     accepts: tuple[str, ...] = ()
-    body: Literal["job", "bytes"] | type[BaseModel] | None = None
+    body: Literal["job", "bytes", "part"] | type[BaseModel] | None = None
     endpoint: str = ""
 
     @property

@@ -41,7 +41,7 @@ def add_routes(blueprint: Blueprint) -> None:
         blueprint,
         Operation("POST", "/uploads", begin_parts, begin, one, status=HTTPStatus.CREATED, body=UploadSpec),
         Operation("GET", path, get_parts, ask, one),
-        Operation("PATCH", path, append_part, "Send a part", one, accepts=("Upload-Offset",), body="bytes"),
+        Operation("PATCH", path, append_part, "Send a part", one, accepts=("Upload-Offset",), body="part"),
         Operation("DELETE", path, drop_parts, drop, status=204, media=()),
     )
 

@@ -16,6 +16,7 @@ from shared.errors import CountersignError
 from web.cli import output
 from web.cli.common import connect, json_option
 from web.cli.files import files, send
+from web.cli.findings import comparisons, datasets, evaluations, review
 from web.cli.jobs import cancel, epochs, finish, jobs, result, retry, wait
 from web.cli.models import models
 from web.cli.submit import submit
@@ -149,5 +150,7 @@ def results(job: str, form: str, as_json: bool, verdict: str | None, out: Path |
 
 
 for command in (jobs, wait, cancel, finish, retry, result, epochs, files, send, models, webhooks):
+    main.add_command(command)
+for command in (comparisons, review, datasets, evaluations):
     main.add_command(command)
 main.add_command(submit)

@@ -227,7 +227,7 @@ def _commands(home: Path, redis_socket: Path, own_redis: bool, host: str, port: 
     app = [python, "-m", "celery", "--app", "worker.app"]
     celery = [*app, "worker", "--without-gossip", "--without-mingle"]
     gunicorn = [python, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1", "--threads", "16"]
-    gunicorn += ["--timeout", "120", "--graceful-timeout", "20", "--no-control-socket"]
+    gunicorn += ["--timeout", "120", "--graceful-timeout", "20", "--no-control-socket", "--limit-request-line", "8190"]
     beat = ["beat", "--schedule", str(home / "beat"), "--pidfile", ""]
     commands = [
         # Two children: pictures and the sweep go on while a large manifest is taken in.

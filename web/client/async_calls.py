@@ -147,7 +147,46 @@ class AsyncModelCalls(AsyncJobCalls):
         await self._call("DELETE", path_of("models", name))
 
 
-class AsyncCalls(AsyncModelCalls):
+class AsyncFindingCalls(AsyncModelCalls):
+    """About single comparisons, data sets and evaluations, whatever their job."""
+
+    def comparisons(self, row_id: str) -> AsyncIterator[Document]:
+        """The comparisons that their sender named so, one of each job, the newest job first."""
+        return self._pages("/comparisons", "comparisons", "before", {"id": row_id, "limit": PAGE})
+
+    async def review(self, job_id: str, ordinal: int, verdict: str, reason: str = "") -> Document:
+        """Keep what a person decided about a comparison; to overrule the model needs a reason."""
+        path = path_of("jobs", job_id, "results", str(ordinal), "review")
+        return await self._call("PUT", path, json={"verdict": verdict, "reason": reason})
+
+    async def undo_review(self, job_id: str, ordinal: int) -> None:
+        """Leave it undecided again."""
+        await self._call("DELETE", path_of("jobs", job_id, "results", str(ordinal), "review"))
+
+    def data_sets(self) -> AsyncIterator[Document]:
+        """The archives of labelled signatures that jobs worked on, the one used last first."""
+        return self._pages("/datasets", "datasets", "before", {"limit": PAGE})
+
+    async def data_set(self, digest: str, wait: int = 0) -> Document:
+        """An archive that was sent, and what is in it; ``found`` is null until a worker has looked."""
+        return await self._call("GET", path_of("datasets", digest), headers=waiting(wait))
+
+    async def data_set_sample(self, digest: str, number: int, target: IO[bytes]) -> None:
+        """Write a picture of its contact sheet (PNG) into ``target``; they count from 0."""
+        await self._stream(path_of("datasets", digest, "samples", str(number)), {}, target)
+
+    def evaluations(self, model: str | None = None) -> AsyncIterator[Document]:
+        """Evaluations, newest first; with ``model`` those of one model version."""
+        return self._pages(
+            "/evaluations", "evaluations", "before", {"limit": PAGE} | ({"model": model} if model else {})
+        )
+
+    async def evaluation(self, job_id: str) -> Document:
+        """One of them, with its curves and histograms."""
+        return await self._call("GET", path_of("evaluations", job_id))
+
+
+class AsyncCalls(AsyncFindingCalls):
     """About webhooks, and all the above; :func:`web.client.verify_webhook` is for their receivers."""
 
     async def webhooks(self) -> list[Document]:

@@ -7,6 +7,7 @@ import io
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
@@ -23,10 +24,11 @@ from web.client.common import (
     answered,
     ended,
     problem_of,
+    rest,
     settings_of,
     unreachable,
 )
-from web.client.steps import PART, Ask, Flow, Looks, Pause, large_archive, sending, sha256_of, submitting, whole
+from web.client.steps import PART, Ask, Body, Flow, Looks, Pause, large_archive, sending, sha256_of, submitting, whole
 
 T = TypeVar("T")
 
@@ -116,8 +118,7 @@ class AsyncClient(AsyncCalls):
         if isinstance(step, Pause):
             await asyncio.sleep(step.seconds)
             return {}
-        options = dict(step.options) | ({"content": step.body.awaited()} if step.body else {})
-        return await self._call(step.method, step.path, **options)
+        return await self._call(step.method, step.path, body=step.body, **step.options)
 
     async def _pages(self, path: str, member: str, cursor: str, query: dict[str, Any]) -> AsyncIterator[Document]:
         more = True
@@ -128,13 +129,23 @@ class AsyncClient(AsyncCalls):
             query, more = query | {cursor: page["next"]}, page["next"] is not None
 
     async def _stream(self, path: str, query: dict[str, str], target: IO[bytes]) -> None:
+        for tried in count():
+            pause = await self._written(path, query, target, tried)
+            if pause is None:
+                return
+            await asyncio.sleep(pause)
+
+    async def _written(self, path: str, query: dict[str, str], target: IO[bytes], tried: int) -> float | None:
         with self._told():
             async with self._http.stream("GET", path, params=query) as response:
                 if response.is_error:
                     await response.aread()
-                    raise problem_of(response)
+                    if (pause := rest(response, tried)) is None:
+                        raise problem_of(response)
+                    return pause
                 async for piece in response.aiter_bytes():
                     await asyncio.to_thread(target.write, piece)
+        return None
 
     async def _text(self, path: str) -> str:
         response = await self._request("GET", path)
@@ -145,7 +156,17 @@ class AsyncClient(AsyncCalls):
     async def _call(self, method: str, path: str, **options: Any) -> Document:
         return answered(await self._request(method, path, **options))
 
-    async def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+    async def _request(self, method: str, path: str, body: Body | None = None, **options: Any) -> httpx.Response:
+        for tried in count():
+            content = {"content": body.awaited()} if body else {}
+            response = await self._sent(method, path, **options, **content)
+            pause = rest(response, tried) if "files" not in options else None  # those are rewound by who sends them
+            if pause is None:
+                break
+            await asyncio.sleep(pause)
+        return response
+
+    async def _sent(self, method: str, path: str, **options: Any) -> httpx.Response:
         with self._told():
             try:
                 return await self._http.request(method, path, **options)

@@ -145,7 +145,46 @@ class ModelCalls(JobCalls):
         self._call("DELETE", path_of("models", name))
 
 
-class Calls(ModelCalls):
+class FindingCalls(ModelCalls):
+    """About single comparisons, data sets and evaluations, whatever their job."""
+
+    def comparisons(self, row_id: str) -> Iterator[Document]:
+        """The comparisons that their sender named so, one of each job, the newest job first."""
+        return self._pages("/comparisons", "comparisons", "before", {"id": row_id, "limit": PAGE})
+
+    def review(self, job_id: str, ordinal: int, verdict: str, reason: str = "") -> Document:
+        """Keep what a person decided about a comparison; to overrule the model needs a reason."""
+        path = path_of("jobs", job_id, "results", str(ordinal), "review")
+        return self._call("PUT", path, json={"verdict": verdict, "reason": reason})
+
+    def undo_review(self, job_id: str, ordinal: int) -> None:
+        """Leave it undecided again."""
+        self._call("DELETE", path_of("jobs", job_id, "results", str(ordinal), "review"))
+
+    def data_sets(self) -> Iterator[Document]:
+        """The archives of labelled signatures that jobs worked on, the one used last first."""
+        return self._pages("/datasets", "datasets", "before", {"limit": PAGE})
+
+    def data_set(self, digest: str, wait: int = 0) -> Document:
+        """An archive that was sent, and what is in it; ``found`` is null until a worker has looked."""
+        return self._call("GET", path_of("datasets", digest), headers=waiting(wait))
+
+    def data_set_sample(self, digest: str, number: int, target: IO[bytes]) -> None:
+        """Write a picture of its contact sheet (PNG) into ``target``; they count from 0."""
+        self._stream(path_of("datasets", digest, "samples", str(number)), {}, target)
+
+    def evaluations(self, model: str | None = None) -> Iterator[Document]:
+        """Evaluations, newest first; with ``model`` those of one model version."""
+        return self._pages(
+            "/evaluations", "evaluations", "before", {"limit": PAGE} | ({"model": model} if model else {})
+        )
+
+    def evaluation(self, job_id: str) -> Document:
+        """One of them, with its curves and histograms."""
+        return self._call("GET", path_of("evaluations", job_id))
+
+
+class Calls(FindingCalls):
     """About webhooks, and all the above; :func:`web.client.verify_webhook` is for their receivers."""
 
     def webhooks(self) -> list[Document]:

@@ -22,6 +22,7 @@ POLL_SECONDS = (0.2, 2.0)  # first and longest pause between two looks at a job
 POLL_GROWTH = 1.3
 AWAY_SECONDS = 120.0  # how long a job that is watched waits for its server
 PAGE, ROWS = 100, 1000  # jobs and events, and rows, that are fetched at a time
+RESTS, LONGEST_REST = 3, 60.0  # how often, and for how many seconds, a client rests that has asked too often
 CUT_OFF = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 Document = dict[str, Any]
@@ -29,11 +30,11 @@ Files = list[tuple[str, tuple[str, IO[bytes], str]]]
 
 
 class ApiError(CountersignError):
-    """The server's own answer: its code, message and status."""
+    """The server's own answer: its code, message and status, and how many seconds it asks to rest."""
 
-    def __init__(self, status: int, code: str, message: str) -> None:
+    def __init__(self, status: int, code: str, message: str, rest: float = 0.0) -> None:
         super().__init__(code, message)
-        self.status = status
+        self.status, self.rest = status, rest
 
 
 def settings_of(url: str, key: str) -> dict[str, Any]:
@@ -93,11 +94,19 @@ def answered(response: httpx.Response) -> Document:
     return document
 
 
+def rest(response: httpx.Response, tried: int) -> float | None:
+    """Seconds after which a request that came one too many is sent again; None where it is not."""
+    if response.status_code != HTTPStatus.TOO_MANY_REQUESTS or tried >= RESTS:
+        return None
+    told = response.headers.get("Retry-After", "")
+    return min(float(told), LONGEST_REST) if told.isdigit() else 1.0
+
+
 def problem_of(response: httpx.Response) -> ApiError:
     """What the server refused with."""
     try:
         problem = response.json()
-        return ApiError(response.status_code, problem["code"], problem["detail"])
+        return ApiError(response.status_code, problem["code"], problem["detail"], rest(response, 0) or 0.0)
     except (json.JSONDecodeError, KeyError, TypeError):
         return ApiError(response.status_code, "http_error", f"The server answered {response.status_code}.")
 

@@ -105,7 +105,8 @@ def submitting(kind: str, fields: dict[str, str], files: Files, key: str | None,
         except (Unavailable, ApiError) as error:
             if not _worth_again(error):
                 raise
-        yield Pause(pause)
+            rest = error.rest if isinstance(error, ApiError) else 0.0
+        yield Pause(max(pause, rest))
         for _, (_, stream, _) in files:
             stream.seek(0)
     return (yield Ask("POST", "/jobs", options))
@@ -114,7 +115,7 @@ def submitting(kind: str, fields: dict[str, str], files: Files, key: str | None,
 def _worth_again(error: CountersignError) -> bool:
     """Whether the answer was lost on the way; a server that is not there, or refuses, is told of at once."""
     lost = error.code == AWAY and not isinstance(error.__cause__, httpx.ConnectError)
-    return lost or error.code == "idempotency_in_flight"
+    return lost or error.code in ("idempotency_in_flight", "rate_limited")
 
 
 def large_archive(files: Files, part: int) -> tuple[str, IO[bytes]] | None:

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import count
 from types import TracebackType
 from typing import IO, Any, TypeVar
 
@@ -22,10 +23,11 @@ from web.client.common import (
     answered,
     ended,
     problem_of,
+    rest,
     settings_of,
     unreachable,
 )
-from web.client.steps import PART, Ask, Flow, Looks, Pause, large_archive, sending, sha256_of, submitting, whole
+from web.client.steps import PART, Ask, Body, Flow, Looks, Pause, large_archive, sending, sha256_of, submitting, whole
 
 T = TypeVar("T")
 
@@ -117,8 +119,7 @@ class Client(Calls):
         if isinstance(step, Pause):
             time.sleep(step.seconds)
             return {}
-        options = dict(step.options) | ({"content": step.body.pieces()} if step.body else {})
-        return self._call(step.method, step.path, **options)
+        return self._call(step.method, step.path, body=step.body, **step.options)
 
     def _pages(self, path: str, member: str, cursor: str, query: dict[str, Any]) -> Iterator[Document]:
         more = True
@@ -128,12 +129,22 @@ class Client(Calls):
             query, more = query | {cursor: page["next"]}, page["next"] is not None
 
     def _stream(self, path: str, query: dict[str, str], target: IO[bytes]) -> None:
+        for tried in count():
+            pause = self._written(path, query, target, tried)
+            if pause is None:
+                return
+            time.sleep(pause)
+
+    def _written(self, path: str, query: dict[str, str], target: IO[bytes], tried: int) -> float | None:
         with self._told(), self._http.stream("GET", path, params=query) as response:
             if response.is_error:
                 response.read()
-                raise problem_of(response)
+                if (pause := rest(response, tried)) is None:
+                    raise problem_of(response)
+                return pause
             for piece in response.iter_bytes():
                 target.write(piece)
+        return None
 
     def _text(self, path: str) -> str:
         response = self._request("GET", path)
@@ -144,7 +155,17 @@ class Client(Calls):
     def _call(self, method: str, path: str, **options: Any) -> Document:
         return answered(self._request(method, path, **options))
 
-    def _request(self, method: str, path: str, **options: Any) -> httpx.Response:
+    def _request(self, method: str, path: str, body: Body | None = None, **options: Any) -> httpx.Response:
+        for tried in count():
+            content = {"content": body.pieces()} if body else {}
+            response = self._sent(method, path, **options, **content)
+            pause = rest(response, tried) if "files" not in options else None  # those are rewound by who sends them
+            if pause is None:
+                break
+            time.sleep(pause)
+        return response
+
+    def _sent(self, method: str, path: str, **options: Any) -> httpx.Response:
         with self._told():
             try:
                 return self._http.request(method, path, **options)

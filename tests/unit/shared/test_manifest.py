@@ -61,6 +61,14 @@ def test_columns_in_any_order_and_unknown_ones() -> None:
     assert row == Row(2, "7", ImageRef("q.png"), (ImageRef("r.png"),))
 
 
+def test_a_column_that_is_there_twice_is_refused_unless_nobody_reads_it() -> None:
+    error = refusal("id,Questioned,reference,questioned\n1,a,b,c\n")
+    assert (error.code, [fault.where for fault in error.faults]) == ("manifest_columns", ["line 1"])
+    assert "questioned" in error.faults[0].message
+    (row,) = rows_of("id,questioned,reference,note,note,,\n1,a,b,x,y,,\n")
+    assert row.fault is None
+
+
 def test_the_last_line_needs_no_end() -> None:
     assert len(rows_of("id,questioned,reference\n1,a,b")) == 1
 

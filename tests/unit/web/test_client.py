@@ -6,7 +6,7 @@ import io
 import json
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -109,6 +109,68 @@ def test_an_absent_server_is_told_of_at_once() -> None:
 
 def failing_to_reach() -> pytest.RaisesExc[Unavailable]:
     return pytest.raises(Unavailable, match="No answer")
+
+
+BUSY = httpx.Response(429, headers={"Retry-After": "0"}, json={"code": "rate_limited", "detail": "Too many."})
+
+
+def restless(busy: int) -> tuple[httpx.MockTransport, list[bytes]]:
+    """A server that finds the first requests too many, and what it was sent."""
+    seen: list[bytes] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append(request.read())
+        if len(seen) <= busy:
+            return httpx.Response(429, headers=BUSY.headers, content=BUSY.content)
+        return httpx.Response(
+            404 if request.url.path.endswith("aa") else 200, json={"id": "job_1", "code": "file_unknown"}
+        )
+
+    return httpx.MockTransport(answer), seen
+
+
+def test_a_client_that_asked_too_often_rests_and_goes_on() -> None:
+    """Whatever it asks; a body is read anew for the next try."""
+    acts: list[Callable[[Client], object]] = [
+        lambda client: client.job("job_1"),
+        lambda client: client.cancel("job_1"),
+        lambda client: client.results_csv("job_1", io.BytesIO()),
+        lambda client: client.upload_model(io.BytesIO(b"some bytes")),
+        lambda client: client.submit("verify", {}, archive(io.BytesIO(b"some bytes"))),
+    ]
+    for act in acts:
+        transport, seen = restless(2)
+        with Client("http://test", "k", (0.0, 0.0, 0.0), transport) as client:
+            act(client)
+        assert len(seen) == 3
+        assert all((b"some bytes" in body) == (b"some bytes" in seen[0]) for body in seen)
+
+
+def test_a_client_that_is_never_let_in_gives_up() -> None:
+    acts: list[Callable[[Client], object]] = [
+        lambda client: client.job("job_1"),
+        lambda client: client.model_file("m", io.BytesIO()),
+    ]
+    for act in acts:
+        transport, seen = restless(99)
+        with Client("http://test", "k", transport=transport) as client, failing() as caught:
+            act(client)
+        assert (caught.value.code, len(seen)) == ("rate_limited", 4)
+
+
+def test_the_async_client_rests_too() -> None:
+    async def work() -> None:
+        async with AsyncClient("http://test", "k", transport=busy_line) as client:
+            assert (await client.job("job_1"))["id"] == "job_1"
+            target = io.BytesIO()
+            await client.results_csv("job_1", target)
+            assert target.getvalue()
+            await client.upload_model(io.BytesIO(b"some bytes"))
+
+    for busy in (1, 3):
+        busy_line, seen = restless(busy)
+        asyncio.run(work())
+        assert len(seen) == 3 + busy
 
 
 def test_the_client_against_the_application(sqlite_app: Flask, sqlite_database: Database) -> None:

@@ -12,17 +12,36 @@ from flask import Flask, Request, request_started
 from flask import request as current
 
 from shared.db import Database
+from shared.jobs.uploads import add_upload
 from shared.storage import FolderStore
 from shared.tables import Epoch
-from tests.factories import ModelFile, make_model_file, png, register_model, tune_job, unbacked_model, write_files
+from tests.factories import (
+    ModelFile,
+    make_model_file,
+    png,
+    register_model,
+    stored_upload,
+    tune_job,
+    unbacked_model,
+    write_files,
+)
 from tests.unit.web.api.test_files import CONTENTS, evaluated
 from tests.unit.web.cli.conftest import Terminal
-from tests.unit.web.pages.conftest import add_job
+from tests.unit.web.pages.conftest import add_job, add_results
+from tests.unit.web.pages.test_datasets import find
 from web.api.openapi import description
 
 COMMANDS = {
     "PUT /files": "send {folder}/new.png",
     "GET /files/{digest}": "send {folder}/new.png",
+    "GET /comparisons": "comparisons row-1",
+    "PUT /jobs/{job_id}/results/{ordinal}/review": "review {decided} 1 reject --reason drawn",
+    "DELETE /jobs/{job_id}/results/{ordinal}/review": "review {decided} 1 --undo",
+    "GET /datasets": "datasets",
+    "GET /datasets/{digest}": "datasets {digest}",
+    "GET /datasets/{digest}/samples/{number}": "datasets {digest} --out {folder}/sheet --force",
+    "GET /evaluations": "evaluations --model other",
+    "GET /evaluations/{job_id}": "evaluations {evaluated}",
     "GET /jobs": "jobs --kind verify --tag night",
     "POST /jobs": "submit verify {folder}/q.png {folder}/r.png --tag night",
     "GET /jobs/{job_id}": "status {verified}",
@@ -105,12 +124,28 @@ def names(
         "trained": trained.public_id,
         "failed": add_job(sqlite_database, kind="train", state="failed").public_id,
         "evaluated": evaluated(sqlite_database, store).public_id,
+        "decided": _scored(sqlite_database),
+        "digest": _looked_at(sqlite_database, store),
         "identified": add_job(sqlite_database, kind="identify").public_id,
         "tuned": tune_job(sqlite_database, []).public_id,
         "webhook": webhook,
         "spare": spare,
         "event": event["id"],
     }
+
+
+def _scored(database: Database) -> str:
+    job = add_job(database)
+    add_results(database, job, ["accept"])
+    return job.public_id
+
+
+def _looked_at(database: Database, store: FolderStore) -> str:
+    stored = stored_upload(store, b"a set")
+    with database.write() as session:
+        upload = add_upload(session, stored.key, stored.digest, stored.size, "set.zip")
+    find(store, upload, samples=[{}])
+    return stored.digest
 
 
 def operation(asked: Request) -> str:
