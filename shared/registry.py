@@ -195,9 +195,16 @@ def delete_model(session: Session, model: ModelVersion) -> None:
     session.execute(sa.delete(ModelAlias).where(ModelAlias.model_id == model.id))
 
 
-def list_models(session: Session, archived: bool = False) -> list[tuple[ModelVersion, list[str]]]:
-    """The model versions that may be used, with ``archived`` all, newest first, each with its aliases."""
+def list_models(
+    session: Session, archived: bool = False, before: int | None = None, limit: int | None = None
+) -> list[tuple[ModelVersion, list[str]]]:
+    """The model versions that may be used, with ``archived`` all, newest first, each with its aliases.
+
+    Only those with an id below ``before``, and at most ``limit``, where they are given.
+    """
     query = sa.select(ModelVersion).where(ModelVersion.deleted_at.is_(None)).order_by(ModelVersion.id.desc())
     if not archived:
         query = query.where(ModelVersion.archived_at.is_(None))
-    return [(model, aliases_of(session, model)) for model in session.scalars(query)]
+    if before is not None:
+        query = query.where(ModelVersion.id < before)
+    return [(model, aliases_of(session, model)) for model in session.scalars(query.limit(limit))]

@@ -281,9 +281,11 @@ class Model(Document):
 
 
 class ModelList(Document):
-    """Model versions, newest first."""
+    """A page of model versions, newest first."""
 
     models: list[Model]
+    next: int | None = Field(description="cursor for `before`; null at the end")
+    links: Links
 
 
 class DataSet(Document):

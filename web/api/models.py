@@ -6,7 +6,7 @@ from collections.abc import Callable
 from http import HTTPStatus
 from typing import Any
 
-from flask import Blueprint, Response, jsonify, url_for
+from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
 from sqlalchemy.orm import Session
 
@@ -15,7 +15,7 @@ from shared.specs import ModelName
 from shared.tables import ModelVersion
 from web import auth, present
 from web.api import documents
-from web.api.operations import Operation, Query, register
+from web.api.operations import MAX_ORDINAL, MAX_PAGE, Operation, Query, register
 from web.api.uploads import body_pieces, wanted_digest
 from web.cards import card_of
 from web.model_files import model_file_response, receive_model
@@ -30,6 +30,8 @@ MOST_NOTE = 500  # characters
 class ModelsQuery(Query):
     """Which models."""
 
+    before: int | None = Field(default=None, ge=0, le=MAX_ORDINAL, description="cursor: those before this one")
+    limit: int = Field(default=100, ge=1, le=MAX_PAGE, description="most models of a page")
     archived: bool = Field(default=False, description="also those that were archived")
 
 
@@ -87,8 +89,13 @@ def _add_acts(blueprint: Blueprint) -> None:
 def list_models(query: ModelsQuery) -> Response:
     """The model versions that jobs may use, and those that were archived where they are asked for."""
     with services().database.read() as session:
-        found = registry.list_models(session, query.archived)
-    return jsonify({"models": [present.model_json(model, aliases) for model, aliases in found]})
+        found = registry.list_models(session, query.archived, query.before, query.limit + 1)
+    page = found[: query.limit]
+    cursor = page[-1][0].id if len(found) > query.limit else None
+    again: dict[str, Any] = request.args.to_dict() | {"before": cursor}
+    following = url_for("api.list_models", **again) if cursor else None
+    rows = [present.model_json(model, aliases) for model, aliases in page]
+    return jsonify({"models": rows, "next": cursor, "links": {"next": following}})
 
 
 def get_model(name: str) -> Response:

@@ -100,7 +100,8 @@ def up(home: Path | None, host: str, port: int) -> None:
 
 
 @main.command()
-def migrate() -> None:
+@json_option
+def migrate(as_json: bool) -> None:
     """Bring the database up to date, with the model in the box; the first time, also make the administrator."""
     from shared.boxed import register_boxed
     from shared.db import Database
@@ -111,7 +112,7 @@ def migrate() -> None:
     database = Database(settings.database_url)
     database.migrate()
     register_boxed(database, open_store(settings.storage_url))
-    output.show_credentials(create_first_person(database))
+    output.show_credentials(create_first_person(database), as_json)
 
 
 @main.command()

@@ -27,21 +27,33 @@ def models(context: click.Context, archived: bool, as_json: bool) -> None:
 @models.command()
 @click.argument("name")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), help="Write to a file instead.")
-def card(name: str, out: Path | None) -> None:
+@json_option
+def card(name: str, out: Path | None, as_json: bool) -> None:
     """Print the card of model NAME in Markdown: data, recipe, figures, calibration, known limits."""
-    with connect() as client, click.open_file(str(out or "-"), "w", encoding="utf-8") as target:
-        target.write(client.card(name))
+    with connect() as client:
+        text = client.card(name)
+    if as_json:
+        output.print_json({"name": name, "card": text})
+    if out is not None or not as_json:
+        with click.open_file(str(out or "-"), "w", encoding="utf-8") as target:
+            target.write(text)
 
 
 @models.command()
 @click.argument("name")
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
-def download(name: str, path: Path) -> None:
+@json_option
+def download(name: str, path: Path, as_json: bool) -> None:
     """Write the file of model NAME (safetensors) to PATH."""
     part = path.with_name(f"{path.name}.part")
-    with connect() as client, part.open("wb") as target:
-        client.model_file(name, target)
-    part.replace(path)
+    try:
+        with connect() as client, part.open("wb") as target:
+            client.model_file(name, target)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)  # of a download that failed
+    if as_json:
+        output.print_json({"name": name, "path": str(path), "size": path.stat().st_size})
 
 
 @models.command()

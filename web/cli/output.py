@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from typing import IO, TYPE_CHECKING
 
 import click
@@ -83,9 +84,11 @@ def watch(looks: Iterator[Document], quiet: bool) -> Document:
     return job
 
 
-def show_credentials(first: FirstCredentials | None) -> None:
-    """The administrator's password and key, when they were made just now."""
-    if first:
+def show_credentials(first: FirstCredentials | None, as_json: bool = False) -> None:
+    """The administrator's password and key, when they were made just now; as JSON null when they were not."""
+    if as_json:
+        print_json(asdict(first) if first else None)
+    elif first:
         click.echo(f"  log in as           {first.name}")
         click.echo(f"  one-time password   {first.password}")
         click.echo(f"  API key             {first.api_key}")

@@ -105,10 +105,8 @@ class AsyncModelCalls(AsyncJobCalls):
 
     async def models(self, archived: bool = False) -> list[Document]:
         """The models that jobs may use; with ``archived`` all of them."""
-        found: list[Document] = (await self._call("GET", "/models", params={"archived": "true"} if archived else {}))[
-            "models"
-        ]
-        return found
+        query: dict[str, Any] = {"limit": PAGE} | ({"archived": "true"} if archived else {})
+        return [each async for each in self._pages("/models", "models", "before", query)]
 
     async def model(self, name: str) -> Document:
         """One model version, by name, name@version, digest or alias."""

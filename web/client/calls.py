@@ -105,8 +105,8 @@ class ModelCalls(JobCalls):
 
     def models(self, archived: bool = False) -> list[Document]:
         """The models that jobs may use; with ``archived`` all of them."""
-        found: list[Document] = self._call("GET", "/models", params={"archived": "true"} if archived else {})["models"]
-        return found
+        query: dict[str, Any] = {"limit": PAGE} | ({"archived": "true"} if archived else {})
+        return list(self._pages("/models", "models", "before", query))
 
     def model(self, name: str) -> Document:
         """One model version, by name, name@version, digest or alias."""

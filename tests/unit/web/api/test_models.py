@@ -111,6 +111,10 @@ def test_an_archived_model_takes_no_new_jobs(caller: Caller, database: Database)
     assert verify(caller, "b")["code"] == "model_archived"
     assert caller.post("/models/b/default").status_code == 409
     assert [model["label"] for model in caller.get("/models").get_json()["models"]] == ["a@1"]
+    page = caller.get("/models?archived=true&limit=1").get_json()
+    rest = caller.get(page["links"]["next"].removeprefix("/api/v1")).get_json()
+    assert [model["label"] for model in page["models"] + rest["models"]] == ["b@1", "a@1"]
+    assert rest["next"] is None
     assert len(caller.get("/models?archived=true").get_json()["models"]) == 2
     assert caller.get("/models/b/card").status_code == 200
     assert caller.post("/models/b/unarchive").get_json()["archived_at"] is None

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import io
+from base64 import b64encode
+from hashlib import sha256
+from urllib.parse import quote
 
 import pytest
 from gunicorn.http.errors import InvalidChunkSize
@@ -12,7 +15,7 @@ from shared.db import Database
 from tests.factories import png, unbacked_model
 from tests.unit.web.api.test_jobs import assert_problem
 from tests.unit.web.conftest import Caller
-from tests.unit.web.pages.conftest import add_job
+from tests.unit.web.pages.conftest import add_job, add_results
 
 SPEC = {"kind": "verify"}
 
@@ -94,3 +97,36 @@ def test_below_the_api_every_error_is_a_problem_document(caller: Caller) -> None
     for path in ("/api", "/api/", "/api/v2/jobs", "/healthz/x"):
         answer = caller.app.test_client().get(path)
         assert (answer.status_code, answer.mimetype) == (404, "application/problem+json"), path
+
+
+TEXTS = ("\0", "a\0b", "\ud7ff\U0001f4a9", "%s' OR 1=1 --", "../..", "\r\nX-Other: 1")
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_no_text_breaks_the_server(caller: Caller, database: Database, text: str) -> None:
+    """Whatever a caller may name or write comes back, is not found, or is refused: on each kind of database."""
+    unbacked_model(database)
+    job = add_job(database, spec=SPEC)
+    add_results(database, job, ["review"])
+    told, body = quote(text, safe=""), {"Content-Digest": f"sha-256=:{b64encode(sha256(b'a').digest()).decode()}:"}
+    partial = {"digest": "sha256:" + "0" * 64, "size": 3, "filename": text}
+    answers = [
+        *(caller.get(f"/{path}={told}") for path in ("jobs?tag", "jobs?external_id", "comparisons?id")),
+        caller.get(f"/evaluations?model={told}"),
+        *(caller.get(f"/{path}/{told}") for path in ("jobs", "models", "files", "datasets", "evaluations", "webhooks")),
+        caller.get(f"/jobs/{job.public_id}/files/{told}"),
+        caller.put(f"/files?filename={told}", data=b"a", headers=body),
+        caller.post("/uploads", json=partial),
+        caller.post("/webhooks", json={"url": "https://1.1.1.1/", "label": text}),
+        caller.post(f"/models/paper/default?note={told}"),
+        caller.put(f"/jobs/{job.public_id}/results/1/review", json={"verdict": "accept", "reason": text}),
+        *(
+            caller.post("/jobs", data=form(("kind", "verify"), (name, text)))
+            for name in ("tag", "external_id", "label")
+        ),
+        caller.post("/jobs", data=form(("kind", "verify"), ("model", text))),
+    ]
+    assert [answer.request.path for answer in answers if answer.status_code >= 500] == []
+    for answer in answers:
+        assert "X-Other" not in answer.headers
+    assert caller.get("/jobs").status_code == 200

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import pytest
 from flask import Flask, Request, request_started
 from flask import request as current
@@ -30,6 +31,7 @@ from tests.unit.web.cli.conftest import Terminal
 from tests.unit.web.pages.conftest import add_job, add_results
 from tests.unit.web.pages.test_datasets import find
 from web.api.openapi import description
+from web.cli.main import main
 
 COMMANDS = {
     "PUT /files": "send {folder}/new.png",
@@ -84,7 +86,6 @@ REASONS = {
     "DELETE /uploads/{upload_id}": "an upload that was given up is gone on with by 'send', and removed after two days",
 }
 VARIABLE, NAMED = re.compile(r"<(?:[^<>]*:)?([a-z_]+)>"), r"{\1}"
-NOT_JSON = ("models card", "models download")  # what they write is the answer
 
 
 def described() -> set[str]:
@@ -166,11 +167,7 @@ def test_each_command_calls_its_operation(sqlite_app: Flask, terminal: Terminal,
             assert wanted in asked, f"{command} asked for {asked}"
 
 
-READS = [
-    line
-    for operation, line in COMMANDS.items()
-    if operation.startswith("GET") and "/file" not in operation and not line.startswith(NOT_JSON)
-]
+READS = [line for operation, line in COMMANDS.items() if operation.startswith("GET") and "/files" not in operation]
 
 
 def test_what_is_read_comes_as_json(terminal: Terminal, names: dict[str, object]) -> None:
@@ -178,6 +175,30 @@ def test_what_is_read_comes_as_json(terminal: Terminal, names: dict[str, object]
         done = terminal.run(*line.format(**names).split(), "--json")
         assert done.exit_code == 0, done.output
         assert isinstance(json.loads(done.stdout), dict | list), line
+
+
+LONG = {"up", "demo"}  # programs that run until they are stopped, or to be watched
+
+
+def commands(group: click.Group, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    context = click.Context(group)
+    for each in group.list_commands(context):
+        command = group.get_command(context, each)
+        assert command is not None
+        if isinstance(command, click.Group):
+            yield from commands(command, f"{name}{each} ")
+        else:
+            yield f"{name}{each}", command
+
+
+def test_every_command_has_json() -> None:
+    without = {name for name, each in commands(main) if all("--json" not in one.opts for one in each.params)}
+    assert without == LONG
+
+
+def test_a_download_that_fails_leaves_nothing(terminal: Terminal, tmp_path: Path) -> None:
+    assert terminal.run("models", "download", "nobody", str(tmp_path / "m")).exit_code == 1
+    assert list(tmp_path.glob("m*")) == []
 
 
 def test_what_is_unknown_is_refused_with_its_code(terminal: Terminal, names: dict[str, object]) -> None:
