@@ -40,6 +40,29 @@ def test_every_reference_leads_somewhere(sqlite_app: Flask) -> None:
     assert len(set(names)) == len(names)
 
 
+def test_what_an_answer_names_can_be_followed(sqlite_app: Flask) -> None:
+    """Links lead from the thing that was made or read to all that can be done with it."""
+    paths = description(sqlite_app)["paths"]
+    links = paths["/api/v1/jobs"]["post"]["responses"]["202"]["links"]
+    assert {"get_job", "cancel_job", "results", "events", "get_evaluation"} <= set(links)
+    assert links["get_job"] == {"operationId": "get_job", "parameters": {"job_id": "$response.body#/id"}}
+    told = paths["/api/v1/webhooks/{webhook_id}/test"]["post"]["responses"]["202"]["links"]["get_delivery"]
+    assert told["parameters"] == {"webhook_id": "$request.path.webhook_id", "event_id": "$response.body#/id"}
+    described = {one["operationId"] for methods in paths.values() for one in methods.values()}
+    every = [each for methods in paths.values() for one in methods.values() for each in one["responses"].values()]
+    assert {link["operationId"] for each in every for link in each.get("links", {}).values()} <= described
+
+
+def test_what_a_request_needs_is_said(sqlite_app: Flask) -> None:
+    paths = description(sqlite_app)["paths"]
+    sent = {one["name"]: one for one in paths["/api/v1/files"]["put"]["parameters"]}
+    assert sent["Content-Digest"]["required"]
+    assert re.fullmatch(sent["Content-Digest"]["schema"]["pattern"], f"sha-256=:{'A' * 43}=:")
+    assert "required" not in sent["filename"]
+    (wanted,) = (one for one in paths["/api/v1/comparisons"]["get"]["parameters"] if one.get("required"))
+    assert wanted["name"] == "id"
+
+
 def test_the_form_of_a_job_has_the_fields_that_are_validated(sqlite_app: Flask) -> None:
     body = description(sqlite_app)["paths"]["/api/v1/jobs"]["post"]["requestBody"]
     forms = {form["title"]: form for form in body["content"]["multipart/form-data"]["schema"]["oneOf"]}
