@@ -50,10 +50,10 @@ class _Identification:
     def run(self) -> None:
         """Represent the categories, answer what is not answered yet batch by batch, and tell how often rightly."""
         limits = ImageLimits(max_pixels=self._solo.context.settings.max_pixels)
-        with self._solo.archive() as archive, self._solo.folder() as folder:
+        with self._solo.archive() as archive, self._solo.folder() as folder, self._solo.prober() as prober:
             folders = read_folders(archive.names())
             self._solo.tell(total=len(folders.tests))
-            reader = EntryReader(archive, self._embedder.preprocessing, limits)
+            reader = EntryReader(archive, self._embedder.preprocessing, limits, prober)
             gallery = build_gallery(folders.categories, reader, self._representer, folder, self._on_category_images)
             detected = self._detected(folders, gallery)
             self._solo.tell(report=detected)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from shared.jobs.queries import list_epochs
 from shared.registry import default_model, delete_model
 from shared.tables import Job, JobState, ModelVersion
 from tests.factories import expire, png, reload, training_files
+from tests.faults.test_poison import deadly_png
 from tests.unit.worker.conftest import submit_training
 from worker import solo, training
 from worker.context import Context
@@ -22,6 +24,7 @@ from worker.ml.images import decode, pixel_digest
 from worker.training import train_job
 
 FILES = training_files(writers=3, genuine=3, forged=1)
+POISON = Path(__file__).parents[2] / "faults" / "poison"
 
 
 @pytest.fixture(autouse=True)
@@ -220,3 +223,17 @@ def test_images_that_cannot_be_used_are_listed(context: Context) -> None:
         "writer_0/genuine/bad.png": "image_unreadable",
         "notes.txt": "not_a_sample",
     }
+
+
+def test_an_image_that_kills_its_decoder_is_left_out(sqlite_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a worker died of the job, its images are tried out in another process; the reason is listed."""
+    monkeypatch.setenv("PYTHONPATH", str(POISON), prepend=":")
+    context = sqlite_context
+    deadly = sorted(FILES)[0].rsplit("/", 1)[0] + "/deadly.png"
+    job = submit_training(context, FILES | {deadly: deadly_png()}, name="mine", epochs=1)
+    assert claim_job(context.database, job.public_id, "a worker that dies", 600) is not None
+    expire(context.database, Job)
+    train_job(context, job.public_id)
+    now = reload(context.database, job)
+    assert (now.state, now.report["genuine"] + now.report["forged"]) == (JobState.SUCCEEDED, len(FILES))
+    assert [(item["entry"], item["code"]) for item in now.report["skipped_list"]] == [(deadly, "crashed")]
