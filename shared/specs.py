@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -11,9 +11,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     StringConstraints,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -150,12 +152,29 @@ class VerifySpec(Spec):
     model: ModelReference | None = Field(default=None, description=_A_MODEL)
 
 
+_OF_DESCENT = (  # settings of a training that a network solved in one step has no use for
+    "pretrained", "preset", "channels", "epochs", "loss", "similarity", "margin", "triplet_margin", "mining",
+    "optimiser", "learning_rate", "weight_decay", "momentum", "classical_momentum", "schedule", "warm_up",
+    "step_epochs", "step_factor", "clip", "average", "patience", "batch_writers", "batch_genuine", "batch_forged",
+    "passes", "augmentation",
+)  # fmt: skip
+_OF_INK = {"pretrained": "", "preset": "signature", "channels": "1", "loss": "auto"}  # what even that one takes
+
+
 class TrainSpec(Spec):
-    """Train a network on writers' genuine and forged signatures."""
+    """Train a network on writers' genuine and forged signatures.
+
+    Where no network is named it is ``ink``, the best with the few writers that there mostly are; or ``compact``, if a
+    setting is given that ``ink`` has no use for.
+    """
 
     kind: Literal["train"] = "train"
     name: ModelName = Field(default="signatures", description="name of the model version that comes out")
-    network: NetworkName = Field(default="compact", description="network of the catalogue")
+    network: NetworkName = Field(
+        default="ink",
+        description="network of the catalogue; compact, where none is named and a setting is given that ink, which is "
+        "solved in one step, has no use for",
+    )
     from_model: ModelReference | None = Field(
         default=None,
         description="model whose weights the training begins with, of the same network; empty: fresh weights",
@@ -169,7 +188,9 @@ class TrainSpec(Spec):
         default="signature", description="signature: the ink alone; photo: the whole picture, of whatever it is"
     )
     channels: ChannelCount = Field(default=1, description="1: grey; 3: colours, for the preset photo")
-    epochs: int = Field(default=20, ge=1, le=1000, description="passes over the training writers, at most")
+    epochs: int = Field(
+        default=20, ge=1, le=1000, description="passes over the training writers, at most; ink needs none"
+    )
     loss: Literal["auto", LossName] = Field(
         default="auto",
         description="what is minimised; auto: contrastive, or the pair cross-entropy of a network that compares by "
@@ -241,6 +262,26 @@ class TrainSpec(Spec):
     make_default: bool = Field(default=False, description="use the result for verifications that name no model")
 
     _grey = field_validator("channels")(_grey_if_ink)
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fitting_network(cls, given: Any, handler: ModelWrapValidatorHandler[TrainSpec]) -> TrainSpec:
+        if not isinstance(given, dict) or "network" in given:
+            return handler(given)
+        asked = [name for name in _OF_DESCENT if name in given and str(given[name]) != _OF_INK.get(name)]
+        if not asked:
+            return handler(given)
+        spec = handler({**given, "network": "compact"})
+        spec.model_fields_set.discard("network")  # nobody named it: a model to begin with may have another
+        return spec
+
+    @property
+    def unused(self) -> list[str]:
+        """The settings that are not as they were and that this network has no use for, in words."""
+        if not NETWORKS[self.network].closed_form:
+            return []
+        fields = type(self).model_fields
+        return [name.replace("_", " ") for name in _OF_DESCENT if getattr(self, name) != fields[name].default]
 
     @field_validator("preset")
     @classmethod
@@ -325,7 +366,9 @@ class TuneSpec(Spec):
 
     kind: Literal["tune"] = "tune"
     name: ModelName = Field(default="tuned", description="name of the model that the best settings are to train")
-    network: NetworkName = Field(default="compact", description="network of the catalogue")
+    network: NetworkName = Field(
+        default="compact", description="network of the catalogue; ink, mostly the best, has one setting to tune"
+    )
     preset: PresetName = Field(
         default="signature", description="signature: the ink alone; photo: the whole picture, of whatever it is"
     )
