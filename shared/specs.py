@@ -77,6 +77,7 @@ AugmentationName = Literal["none", "light", "strong"]
 PresetName = Literal["signature", "photo"]
 ChannelCount = Annotated[Literal[1, 3], BeforeValidator(lambda given: int(given) if given in ("1", "3") else given)]
 ProtocolName = Literal["grey-ink", "binary-ink"]
+InkName = Literal["grey", "binary"]
 CalibrationMethod = Literal["logistic", "isotonic"]
 
 
@@ -113,15 +114,12 @@ class Preprocessing(Spec):
     height: int = Field(ge=16, le=2048, description="canvas height, pixels")
     width: int = Field(ge=16, le=2048, description="canvas width, pixels")
     channels: ChannelCount = Field(default=1, description="1: grey, 3: red, green, blue")
+    ink: InkName = Field(default="grey", description="of signatures; binary: all ink black, the drawing alone is left")
     scale: Literal["fit", "keep"] = Field(
         default="fit", description="fit: ink fills the canvas; keep: a pixel of the scan stays a pixel where it can"
     )
-    reduce: int = Field(
-        default=1, ge=1, le=16, description="with keep: how many pixels of the scan become one, to about 300 dpi"
-    )
-    enlarge: int = Field(
-        default=1, ge=1, le=4, description="with keep: how many pixels a pixel of the scan becomes, to about 300 dpi"
-    )
+    reduce: int = Field(default=1, ge=1, le=16, description="with keep: pixels of the scan made one, for 300 dpi")
+    enlarge: int = Field(default=1, ge=1, le=4, description="with keep: pixels made of one, for 300 dpi")
 
     _grey = field_validator("channels")(_grey_if_ink)
 
@@ -131,10 +129,12 @@ class Preprocessing(Spec):
         return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
 
 
-def canvas_of(network: str, preset: PresetName = "signature", channels: Literal[1, 3] = 1) -> Preprocessing:
+def canvas_of(
+    network: str, preset: PresetName = "signature", channels: Literal[1, 3] = 1, ink: InkName = "grey"
+) -> Preprocessing:
     """The preprocessing that feeds a network of the catalogue."""
-    info = NETWORKS[network]
-    return Preprocessing(preset=preset, height=info.height, width=info.width, channels=channels, scale=info.scale)
+    size = {"height": NETWORKS[network].height, "width": NETWORKS[network].width}
+    return Preprocessing(preset=preset, channels=channels, ink=ink, scale=NETWORKS[network].scale, **size)
 
 
 class JobMarks(Spec):
@@ -183,6 +183,9 @@ class TrainSpec(Spec):
         default="",
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(pth|safetensors))?$",
         description="file of torchvision's weights in the server's folder of weights, for the resnets; empty: none",
+    )
+    ink: InkName = Field(
+        default="grey", description="binary: all ink is made black, so that the drawing counts, and no pen or scanner"
     )
     preset: PresetName = Field(
         default="signature", description="signature: the ink alone; photo: the whole picture, of whatever it is"
@@ -287,6 +290,8 @@ class TrainSpec(Spec):
     @classmethod
     def _has_ink(cls, preset: str, info: ValidationInfo) -> str:
         network = NETWORKS.get(info.data.get("network", ""))
+        if preset != "signature" and info.data.get("ink") == "binary":
+            raise PydanticCustomError("preset_of_ink", "binary ink is looked for in signatures only")
         if preset != "signature" and network is not None and network.scale == "keep":
             raise PydanticCustomError(
                 "preset_of_ink",
@@ -311,7 +316,7 @@ class TrainSpec(Spec):
     @property
     def preprocessing(self) -> Preprocessing:
         """How the images of this training become canvases."""
-        return canvas_of(self.network, self.preset, self.channels)
+        return canvas_of(self.network, self.preset, self.channels, self.ink)
 
     @field_validator("loss")
     @classmethod

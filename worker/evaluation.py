@@ -157,9 +157,19 @@ class _Evaluation:
             "leak": {"checked": checked, "images": len(data.entries), "note": "" if checked else UNCHECKED},
             **found,
             "counts": counts | found["counts"],
-            "method": [*method(self._spec.protocol, measured), _leak_told(checked)],
+            "method": [*method(self._spec.protocol, measured), *self._own_ink(), _leak_told(checked)],
             "libraries": libraries,
         }
+
+    def _own_ink(self) -> list[str]:
+        """What the model itself makes of the ink, where the protocol does not say that already."""
+        canvas = self._embedder.preprocessing
+        binary = self._spec.protocol == "binary-ink"
+        if canvas.preset != "signature" or (canvas.ink == "binary") == binary:
+            return []
+        if binary:
+            return ["The model was trained and calibrated on grey ink: one of binary ink may do better on such images."]
+        return ["The model makes all ink black by itself: only the floor depends on the protocol."]
 
     def _generated(self) -> list[str]:
         if self._calibration is None or not self._calibration.generated:

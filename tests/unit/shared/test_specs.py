@@ -139,3 +139,12 @@ def test_ink_is_not_looked_for_in_photos() -> None:
 )
 def test_writers_are_named_by_commas_or_by_spaces(named: str, chosen: set[str] | None) -> None:
     assert EvaluateSpec(writers=named).chosen_writers() == chosen
+
+
+def test_ink_is_binary_in_signatures_only() -> None:
+    assert TrainSpec(ink="binary").preprocessing == canvas_of("ink", ink="binary")
+    with pytest.raises(ValidationError, match="signatures only") as caught:
+        TrainSpec.model_validate({"ink": "binary", "preset": "photo"})
+    assert [error["loc"] for error in caught.value.errors()] == [("preset",)]
+    old = canvas_of("ink").model_dump(mode="json", exclude={"ink"})
+    assert Preprocessing.model_validate(old) == canvas_of("ink"), "a model file made before"

@@ -244,3 +244,17 @@ def test_settings_that_a_network_solved_in_one_step_has_no_use_for_are_told(sqli
     train_job(sqlite_context, job.public_id)
     note = reload(sqlite_context.database, job).report["note"]
     assert "ink is solved in one step and had no use for: epochs, optimiser." in note
+
+
+def test_a_model_of_binary_ink_stays_one(sqlite_context: Context) -> None:
+    """Its file says so, scoring prepares images by that, and a training that begins with it goes on with it."""
+    context = sqlite_context
+    train_job(context, submit_training(context, FILES, name="base", ink="binary", network="ink").public_id)
+    train_job(context, submit_training(context, FILES, name="own", from_model="base", epochs=1).public_id)
+    job = submit_training(context, FILES, name="other", from_model="base", ink="grey", epochs=1)
+    train_job(context, job.public_id)
+    found = models(context.database)
+    assert [model.network for model in found] == ["ink"] * 3
+    assert [model.summary["preprocessing"]["ink"] for model in found] == ["binary", "binary", "grey"]
+    with context.store.open(found[0].blob) as file:
+        assert load_model(file.read())[1].preprocessing.ink == "binary"
