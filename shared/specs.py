@@ -152,7 +152,7 @@ class VerifySpec(Spec):
     model: ModelReference | None = Field(default=None, description=_A_MODEL)
 
 
-_OF_DESCENT = (  # settings of a training that a network solved in one step has no use for
+OF_DESCENT = (  # settings of a training that a network solved in one step has no use for
     "pretrained", "preset", "channels", "epochs", "loss", "similarity", "margin", "triplet_margin", "mining",
     "optimiser", "learning_rate", "weight_decay", "momentum", "classical_momentum", "schedule", "warm_up",
     "step_epochs", "step_factor", "clip", "average", "patience", "batch_writers", "batch_genuine", "batch_forged",
@@ -271,7 +271,7 @@ class TrainSpec(Spec):
     def _fitting_network(cls, given: Any, handler: ModelWrapValidatorHandler[TrainSpec]) -> TrainSpec:
         if not isinstance(given, dict) or "network" in given:
             return handler(given)
-        asked = [name for name in _OF_DESCENT if name in given and str(given[name]) != _OF_INK.get(name)]
+        asked = [name for name in OF_DESCENT if name in given and str(given[name]) != _OF_INK.get(name)]
         if not asked:
             return handler(given)
         spec = handler({**given, "network": "compact"})
@@ -284,7 +284,7 @@ class TrainSpec(Spec):
         if not NETWORKS[self.network].closed_form:
             return []
         fields = type(self).model_fields
-        return [name.replace("_", " ") for name in _OF_DESCENT if getattr(self, name) != fields[name].default]
+        return [name.replace("_", " ") for name in OF_DESCENT if getattr(self, name) != fields[name].default]
 
     @field_validator("preset")
     @classmethod

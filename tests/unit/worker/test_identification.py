@@ -378,3 +378,17 @@ def test_an_image_that_kills_its_decoder_has_the_answer_of_a_damaged_one(
         ("categories/ben/0.png", "crashed")
     ]
     assert now.report["answers"] == {"named": 1, "none": 0, "error": 1, "wrong": 0}
+
+
+def test_how_many_strangers_would_be_named_is_told_by_the_gallery_itself(
+    sqlite_context: Context, tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context, test = sqlite_context, {"test/p.png": again(2)}
+    monkeypatch.setattr(identification, "PAIRS", 4)  # several blocks
+    strict, lax = (identified(context, tiny_model, CATEGORIES | test, threshold=t).report for t in (0, FAR))
+    assert {name: strict["strangers"][name] for name in ("count", "of", "threshold")} == {
+        "count": 0, "of": 3, "threshold": None
+    }  # fmt: skip
+    assert (lax["strangers"]["count"], lax["strangers"]["rate"]) == (3, 1.0)
+    alone = {"categories/ann/1.png": png(1)}
+    assert identified(context, tiny_model, alone | test, threshold=FAR).report["strangers"] is None
