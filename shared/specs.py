@@ -172,8 +172,8 @@ class TrainSpec(Spec):
     name: ModelName = Field(default="signatures", description="name of the model version that comes out")
     network: NetworkName = Field(
         default="ink",
-        description="network of the catalogue; compact, where none is named and a setting is given that ink, which is "
-        "solved in one step, has no use for",
+        description="ink is by far the best with few writers, and solved in one step; where no network is named but a "
+        "setting that only descent has a use for, it is compact",
     )
     from_model: ModelReference | None = Field(
         default=None,

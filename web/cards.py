@@ -38,9 +38,7 @@ def model_card(model: ModelVersion, evaluations: Sequence[Job] = ()) -> str:
     sections = (
         _heading(model),
         _section("Data", _data(parts["data"])),
-        _section(
-            "Recipe", _facts(parts["recipe"], skip=("kind", "name", "make_default", *_without_use(model.network)))
-        ),
+        _section("Recipe", _facts(parts["recipe"], skip=("kind", "name", "make_default", *without_use(model.network)))),
         _section("Network", _facts(parts["network"] | _part(summary, "preprocessing"))),
         _section("Validation", _validation(model, parts["validation"])),
         _section("Calibration", _calibration(calibration, summary.get("calibration_note"))),
@@ -51,7 +49,8 @@ def model_card(model: ModelVersion, evaluations: Sequence[Job] = ()) -> str:
     return "\n".join(line for section in sections for line in section) + "\n"
 
 
-def _without_use(network: str) -> tuple[str, ...]:
+def without_use(network: str) -> tuple[str, ...]:
+    """The fields of a recipe that a network, solved in one step, had no use for."""
     return OF_DESCENT if network in NETWORKS and NETWORKS[network].closed_form else ()
 
 

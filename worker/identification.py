@@ -135,7 +135,7 @@ class _Identification:
             self._solo.check()
             distances = distances_to(gallery.rows, part, np.arange(images), self._embedder.compare)
             nearest.append(nearest_strange(distances, gallery.owner, gallery.owner[part]))
-        return strangers(np.concatenate(nearest), self._threshold)
+        return strangers(np.concatenate(nearest), len(gallery.names), self._threshold)
 
     def _succeed(self, gallery: Gallery, detected: dict[str, Any]) -> None:
         job_id = self._solo.claim.job_id

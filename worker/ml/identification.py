@@ -20,7 +20,7 @@ from worker.ml.compare import Comparer, Floats, Integers, Representations
 Z95 = 1.959963984540054  # quantile 0.975 of the normal distribution
 CONFUSIONS_SHOWN = 20
 STRANGERS_NAMED = 0.05  # share of strangers that a threshold may name which is told as a stricter one
-FEWEST_STRANGERS = 20  # images, to tell one by
+FEWEST_CATEGORIES = 20  # to tell one by
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,21 +103,23 @@ def nearest_strange(distances: Floats, owner: Integers, own: Integers) -> NDArra
     return np.asarray(means.min(1))
 
 
-def strangers(nearest: NDArray[np.float64], threshold: float) -> dict[str, Any]:
+def strangers(nearest: NDArray[np.float64], categories: int, threshold: float) -> dict[str, Any]:
     """How many strangers ``threshold`` would name, by :func:`nearest_strange` of the gallery's images, for JSON.
 
-    ``threshold`` is one that would name at most STRANGERS_NAMED of them, where the given one names more; else None, and
-    so it is where there are too few to tell.
+    The interval takes each of the ``categories`` for one draw: images of one are much alike. ``threshold`` is one that
+    would name at most STRANGERS_NAMED of them, where the given one names more; else None, and so it is where there are
+    too few to tell.
     """
     found = _rate(int((nearest <= threshold).sum()), len(nearest))
+    found["low"], found["high"] = wilson(found["rate"] * categories, categories)
     stricter = None
-    if len(nearest) >= FEWEST_STRANGERS and found["rate"] > STRANGERS_NAMED:
+    if categories >= FEWEST_CATEGORIES and found["rate"] > STRANGERS_NAMED:
         failing = np.float32(np.sort(nearest)[int(STRANGERS_NAMED * len(nearest))])  # the first that may not be named
         stricter = float(f"{np.nextafter(failing, np.float32(0)) * (1 - 1e-6):.6g}")
     return found | {"threshold": stricter}
 
 
-def wilson(count: int, of: int) -> tuple[float, float]:
+def wilson(count: float, of: int) -> tuple[float, float]:
     """95% interval of a share of ``of`` independent draws, 0..1 (Wilson 1927, equation 5; 0 to 1 of no draws).
 
     Unlike the normal approximation it stays within 0..1 and has a width when all or none succeeded.

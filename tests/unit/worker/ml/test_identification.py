@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from worker.ml.compare import euclidean
 from worker.ml.identification import (
     CONFUSIONS_SHOWN,
-    FEWEST_STRANGERS,
+    FEWEST_CATEGORIES,
     Tally,
     classify,
     distances_to,
@@ -147,10 +147,10 @@ def test_the_nearest_strange_category_by_plain_loops(sizes: list[int], seed: int
 
 def test_a_threshold_that_names_too_many_strangers_has_a_stricter_one_beside_it() -> None:
     nearest = np.arange(1.0, 101.0)
-    told = strangers(nearest, 30.0)
+    told = strangers(nearest, 25, 30.0)
     assert (told["count"], told["of"], told["rate"]) == (30, 100, 0.3)
-    assert told["low"] < 0.3 < told["high"]
+    assert (told["low"], told["high"]) == wilson(7.5, 25), "images of one category are no independent draws"
     assert (nearest <= told["threshold"]).sum() == 5
-    assert strangers(nearest, told["threshold"])["threshold"] is None, "it names few enough"
-    assert strangers(np.full(50, 7.0), 7.0)["threshold"] < 7, "equal distances are named all or none"
-    assert strangers(nearest[: FEWEST_STRANGERS - 1], 30.0)["threshold"] is None, "too few to tell one by"
+    assert strangers(nearest, 25, told["threshold"])["threshold"] is None, "it names few enough"
+    assert strangers(np.full(50, 7.0), 50, 7.0)["threshold"] < 7, "equal distances are named all or none"
+    assert strangers(nearest, FEWEST_CATEGORIES - 1, 30.0)["threshold"] is None, "too few to tell one by"
