@@ -54,7 +54,12 @@ _OF_ALL = (
 
 
 def search_space(network: str) -> tuple[Setting, ...]:
-    """What is tried with a network of the catalogue; one that compares by itself has a loss of its own."""
+    """What is tried with a network of the catalogue; one that compares by itself has a loss of its own.
+
+    One that is solved in one step has no descent, and a single setting of its own.
+    """
+    if NETWORKS[network].closed_form:
+        return tuple(setting for setting in _OF_ALL if setting.field == "skilled_weight")
     return _OF_ALL if NETWORKS[network].comparer == "local" else _OF_EMBEDDINGS + _OF_ALL
 
 
@@ -71,7 +76,8 @@ def default_params(network: str) -> dict[str, Any]:
 def trial_fields(spec: TuneSpec, params: Mapping[str, Any]) -> dict[str, Any]:
     """The training that a trial with ``params`` stands for, as the fields of the API and the form."""
     images = {} if spec.preset == "signature" else {"preset": spec.preset, "channels": spec.channels}
-    fields = {"name": spec.name, "network": spec.network, **images, "epochs": spec.epochs}
+    epochs = {} if NETWORKS[spec.network].closed_form else {"epochs": spec.epochs}
+    fields = {"name": spec.name, "network": spec.network, **images, **epochs}
     return {**fields, **params, "seed": spec.seed}
 
 

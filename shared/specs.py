@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     AfterValidator,
@@ -11,9 +11,11 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    ModelWrapValidatorHandler,
     StringConstraints,
     ValidationInfo,
     field_validator,
+    model_validator,
 )
 from pydantic_core import PydanticCustomError
 
@@ -75,6 +77,7 @@ AugmentationName = Literal["none", "light", "strong"]
 PresetName = Literal["signature", "photo"]
 ChannelCount = Annotated[Literal[1, 3], BeforeValidator(lambda given: int(given) if given in ("1", "3") else given)]
 ProtocolName = Literal["grey-ink", "binary-ink"]
+InkName = Literal["grey", "binary"]
 CalibrationMethod = Literal["logistic", "isotonic"]
 
 
@@ -111,15 +114,12 @@ class Preprocessing(Spec):
     height: int = Field(ge=16, le=2048, description="canvas height, pixels")
     width: int = Field(ge=16, le=2048, description="canvas width, pixels")
     channels: ChannelCount = Field(default=1, description="1: grey, 3: red, green, blue")
+    ink: InkName = Field(default="grey", description="of signatures; binary: all ink black, the drawing alone is left")
     scale: Literal["fit", "keep"] = Field(
         default="fit", description="fit: ink fills the canvas; keep: a pixel of the scan stays a pixel where it can"
     )
-    reduce: int = Field(
-        default=1, ge=1, le=16, description="with keep: how many pixels of the scan become one, to about 300 dpi"
-    )
-    enlarge: int = Field(
-        default=1, ge=1, le=4, description="with keep: how many pixels a pixel of the scan becomes, to about 300 dpi"
-    )
+    reduce: int = Field(default=1, ge=1, le=16, description="with keep: pixels of the scan made one, for 300 dpi")
+    enlarge: int = Field(default=1, ge=1, le=4, description="with keep: pixels made of one, for 300 dpi")
 
     _grey = field_validator("channels")(_grey_if_ink)
 
@@ -129,10 +129,12 @@ class Preprocessing(Spec):
         return (self.height, self.width) if self.channels == 1 else (self.height, self.width, self.channels)
 
 
-def canvas_of(network: str, preset: PresetName = "signature", channels: Literal[1, 3] = 1) -> Preprocessing:
+def canvas_of(
+    network: str, preset: PresetName = "signature", channels: Literal[1, 3] = 1, ink: InkName = "grey"
+) -> Preprocessing:
     """The preprocessing that feeds a network of the catalogue."""
-    info = NETWORKS[network]
-    return Preprocessing(preset=preset, height=info.height, width=info.width, channels=channels, scale=info.scale)
+    size = {"height": NETWORKS[network].height, "width": NETWORKS[network].width}
+    return Preprocessing(preset=preset, channels=channels, ink=ink, scale=NETWORKS[network].scale, **size)
 
 
 class JobMarks(Spec):
@@ -150,12 +152,29 @@ class VerifySpec(Spec):
     model: ModelReference | None = Field(default=None, description=_A_MODEL)
 
 
+OF_DESCENT = (  # settings of a training that a network solved in one step has no use for
+    "pretrained", "preset", "channels", "epochs", "loss", "similarity", "margin", "triplet_margin", "mining",
+    "optimiser", "learning_rate", "weight_decay", "momentum", "classical_momentum", "schedule", "warm_up",
+    "step_epochs", "step_factor", "clip", "average", "patience", "batch_writers", "batch_genuine", "batch_forged",
+    "passes", "augmentation",
+)  # fmt: skip
+_OF_INK = {"pretrained": "", "preset": "signature", "channels": "1", "loss": "auto"}  # what even that one takes
+
+
 class TrainSpec(Spec):
-    """Train a network on writers' genuine and forged signatures."""
+    """Train a network on writers' genuine and forged signatures.
+
+    Where no network is named it is ``ink``, the best with the few writers that there mostly are; or ``compact``, if a
+    setting is given that ``ink`` has no use for.
+    """
 
     kind: Literal["train"] = "train"
     name: ModelName = Field(default="signatures", description="name of the model version that comes out")
-    network: NetworkName = Field(default="compact", description="network of the catalogue")
+    network: NetworkName = Field(
+        default="ink",
+        description="ink is by far the best with few writers, and solved in one step; where no network is named but a "
+        "setting that only descent has a use for, it is compact",
+    )
     from_model: ModelReference | None = Field(
         default=None,
         description="model whose weights the training begins with, of the same network; empty: fresh weights",
@@ -165,11 +184,16 @@ class TrainSpec(Spec):
         pattern=r"^([A-Za-z0-9][A-Za-z0-9._-]{0,99}\.(pth|safetensors))?$",
         description="file of torchvision's weights in the server's folder of weights, for the resnets; empty: none",
     )
+    ink: InkName = Field(
+        default="grey", description="binary: all ink is made black, so that the drawing counts, and no pen or scanner"
+    )
     preset: PresetName = Field(
         default="signature", description="signature: the ink alone; photo: the whole picture, of whatever it is"
     )
     channels: ChannelCount = Field(default=1, description="1: grey; 3: colours, for the preset photo")
-    epochs: int = Field(default=20, ge=1, le=1000, description="passes over the training writers, at most")
+    epochs: int = Field(
+        default=20, ge=1, le=1000, description="passes over the training writers, at most; ink needs none"
+    )
     loss: Literal["auto", LossName] = Field(
         default="auto",
         description="what is minimised; auto: contrastive, or the pair cross-entropy of a network that compares by "
@@ -242,10 +266,32 @@ class TrainSpec(Spec):
 
     _grey = field_validator("channels")(_grey_if_ink)
 
+    @model_validator(mode="wrap")
+    @classmethod
+    def _fitting_network(cls, given: Any, handler: ModelWrapValidatorHandler[TrainSpec]) -> TrainSpec:
+        if not isinstance(given, dict) or "network" in given:
+            return handler(given)
+        asked = [name for name in OF_DESCENT if name in given and str(given[name]) != _OF_INK.get(name)]
+        if not asked:
+            return handler(given)
+        spec = handler({**given, "network": "compact"})
+        spec.model_fields_set.discard("network")  # nobody named it: a model to begin with may have another
+        return spec
+
+    @property
+    def unused(self) -> list[str]:
+        """The settings that are not as they were and that this network has no use for, in words."""
+        if not NETWORKS[self.network].closed_form:
+            return []
+        fields = type(self).model_fields
+        return [name.replace("_", " ") for name in OF_DESCENT if getattr(self, name) != fields[name].default]
+
     @field_validator("preset")
     @classmethod
     def _has_ink(cls, preset: str, info: ValidationInfo) -> str:
         network = NETWORKS.get(info.data.get("network", ""))
+        if preset != "signature" and info.data.get("ink") == "binary":
+            raise PydanticCustomError("preset_of_ink", "binary ink is looked for in signatures only")
         if preset != "signature" and network is not None and network.scale == "keep":
             raise PydanticCustomError(
                 "preset_of_ink",
@@ -270,7 +316,7 @@ class TrainSpec(Spec):
     @property
     def preprocessing(self) -> Preprocessing:
         """How the images of this training become canvases."""
-        return canvas_of(self.network, self.preset, self.channels)
+        return canvas_of(self.network, self.preset, self.channels, self.ink)
 
     @field_validator("loss")
     @classmethod
@@ -325,7 +371,9 @@ class TuneSpec(Spec):
 
     kind: Literal["tune"] = "tune"
     name: ModelName = Field(default="tuned", description="name of the model that the best settings are to train")
-    network: NetworkName = Field(default="compact", description="network of the catalogue")
+    network: NetworkName = Field(
+        default="compact", description="network of the catalogue; ink, mostly the best, has one setting to tune"
+    )
     preset: PresetName = Field(
         default="signature", description="signature: the ink alone; photo: the whole picture, of whatever it is"
     )

@@ -8,14 +8,15 @@ SENT = "sent"  # the region as it was sent; other views are canvases, as network
 
 
 def canvas_view(network: str, preprocessing: Preprocessing) -> str:
-    """The view that shows what a model version sees: the network's name, and the preset unless it is ``signature``."""
+    """The view that shows what a model version sees: the network's name, and what differs from grey ink."""
     if preprocessing.preset == "signature":
-        return network
+        return network if preprocessing.ink == "grey" else f"{network}-binary"
     return f"{network}-photo" if preprocessing.channels == 1 else f"{network}-colours"
 
 
 def _canvases(network: str) -> tuple[Preprocessing, ...]:
-    return (canvas_of(network), canvas_of(network, "photo"), canvas_of(network, "photo", 3))
+    photos = canvas_of(network, "photo"), canvas_of(network, "photo", 3)
+    return (canvas_of(network), canvas_of(network, ink="binary"), *photos)
 
 
 CANVASES = {canvas_view(network, canvas): canvas for network in NETWORKS for canvas in _canvases(network)}

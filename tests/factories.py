@@ -10,7 +10,7 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import sqlalchemy as sa
@@ -24,7 +24,7 @@ from shared.jobs.chunks import Claim, Scored
 from shared.model_files import ModelMeta
 from shared.registry import add_model
 from shared.search_space import trial_command, trial_fields
-from shared.specs import NETWORKS, Preprocessing, PresetName, TuneSpec
+from shared.specs import NETWORKS, Preprocessing, TuneSpec
 from shared.storage import FolderStore, Stored
 from shared.tables import (
     Chunk,
@@ -150,15 +150,13 @@ class ModelFile:
     name: str = "tiny"
 
 
-def make_model_file(
-    network: str, threshold: float, seed: int = 3, preset: PresetName = "signature", channels: Literal[1, 3] = 1
-) -> ModelFile:
-    """An untrained network, its weights drawn from ``seed``."""
+def make_model_file(network: str, threshold: float, seed: int = 3, **canvas: Any) -> ModelFile:
+    """An untrained network, its weights drawn from ``seed``; ``canvas`` is what its preprocessing has of its own."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        built = build(network, channels)
+        built = build(network, canvas.get("channels", 1))
     info = NETWORKS[network]
-    preprocessing = Preprocessing(preset=preset, height=info.height, width=info.width, channels=channels)
+    preprocessing = Preprocessing(height=info.height, width=info.width, **canvas)
     meta = ModelMeta(network=network, preprocessing=preprocessing, threshold=threshold, training={"epochs": 0})
     return ModelFile(network, threshold, save_model(built, meta))
 

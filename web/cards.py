@@ -12,9 +12,10 @@ from sqlalchemy.orm import Session
 
 from shared.calibration import Calibration, calibration_of
 from shared.jobs.queries import list_evaluations
-from shared.specs import NETWORKS
+from shared.specs import NETWORKS, OF_DESCENT
 from shared.tables import Job, ModelVersion
 
+FEW_WRITERS = 20  # of a calibration
 LIMITS = (
     "It compares drawings. It does not know who wrote, and cannot tell a copy, a tracing or a disguised hand apart "
     "beyond what its data held.",
@@ -37,7 +38,7 @@ def model_card(model: ModelVersion, evaluations: Sequence[Job] = ()) -> str:
     sections = (
         _heading(model),
         _section("Data", _data(parts["data"])),
-        _section("Recipe", _facts(parts["recipe"], skip=("kind", "name", "make_default"))),
+        _section("Recipe", _facts(parts["recipe"], skip=("kind", "name", "make_default", *without_use(model.network)))),
         _section("Network", _facts(parts["network"] | _part(summary, "preprocessing"))),
         _section("Validation", _validation(model, parts["validation"])),
         _section("Calibration", _calibration(calibration, summary.get("calibration_note"))),
@@ -46,6 +47,11 @@ def model_card(model: ModelVersion, evaluations: Sequence[Job] = ()) -> str:
         _section("Made with", _facts(parts["library"])),
     )
     return "\n".join(line for section in sections for line in section) + "\n"
+
+
+def without_use(network: str) -> tuple[str, ...]:
+    """The fields of a recipe that a network, solved in one step, had no use for."""
+    return OF_DESCENT if network in NETWORKS and NETWORKS[network].closed_form else ()
 
 
 def _part(summary: Mapping[str, Any], name: str) -> dict[str, Any]:
@@ -139,6 +145,8 @@ def _limits(calibration: Calibration | None, validation: Mapping[str, Any]) -> l
         own.append("It was calibrated on generated signatures: likelihood ratios and bounds may be off for people's.")
     if calibration is not None and calibration.population == "random":
         own.append("Its likelihood ratios are against other writers' own signatures, not against imitations.")
+    if calibration is not None and len(calibration.writers) < FEW_WRITERS:
+        own.append(f"Calibrated on {len(calibration.writers)} writers only: its bounds may be off for others.")
     if calibration is None:
         own.append("It is not calibrated: a distance is no measure of evidence.")
     if validation.get("forgeries") == "random":

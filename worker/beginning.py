@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 from dataclasses import dataclass
 
 from shared.registry import find_model
@@ -42,7 +42,7 @@ class Beginning:
         """What the new model's summary says of it."""
         return {"model": self.label, "digest": self.digest}
 
-    def note(self, kept_out: Iterable[str]) -> str:
+    def note(self, kept_out: Collection[str]) -> str:
         """A sentence for people if images of these digests, kept out of training, are known to the weights already."""
         if self.seen is None:
             return f"It is not known which images {self.label} has seen: error rates may be too low."

@@ -29,6 +29,7 @@ from worker.ml.images import (
     prepare,
 )
 from worker.ml.layouts import Layout, Pair, Sample, Skipped, count_writers, detect
+from worker.probing import Prober
 
 PREPARE_THREADS = 2
 AHEAD = 256  # images prepared before they are asked for
@@ -86,11 +87,13 @@ class Reading:
 
     ``protocol``: ``grey-ink`` keeps the greys of the ink, ``binary-ink`` binarises it before it is prepared.
     ``writers``: these alone; None: all. ``observe`` sees the pixels of each image kept, before they are binarised.
+    ``prober`` tries each image out first, so that one that kills its decoder is left out like any that is damaged.
     """
 
     protocol: ProtocolName = "grey-ink"
     writers: frozenset[str] | None = None
     observe: Observer | None = None
+    prober: Prober | None = None
 
 
 def read_dataset(
@@ -117,7 +120,7 @@ def read_dataset(
     layout = find_layout(archive)
     samples = _chosen(layout.samples, reading.writers)
     if preprocessing.scale == "keep":
-        preprocessing = _scaled(archive, samples, preprocessing, limits)
+        preprocessing = _scaled(archive, samples, preprocessing, limits, reading.prober)
     shape = (len(samples), *preprocessing.shape)
     canvases = _map_canvases(folder / "canvases.u8", shape)
     reader = _SampleReader(archive, preprocessing, limits, reading)
@@ -152,10 +155,14 @@ def read_dataset(
 
 
 def _scaled(
-    archive: Archive, samples: tuple[Sample, ...], preprocessing: Preprocessing, limits: ImageLimits
+    archive: Archive,
+    samples: tuple[Sample, ...],
+    preprocessing: Preprocessing,
+    limits: ImageLimits,
+    prober: Prober | None,
 ) -> Preprocessing:
     """``preprocessing`` with the factors that bring this archive's scans to the common scale, by some of them."""
-    reader = _SampleReader(archive, Preprocessing(height=16, width=16), limits, Reading())
+    reader = _SampleReader(archive, Preprocessing(height=16, width=16), limits, Reading(prober=prober))
     widths = []
     for sample in samples[:: max(1, len(samples) // MEASURED)]:
         with suppress(CountersignError):  # what is wrong with it is told when it is read
@@ -217,6 +224,7 @@ class _SampleReader:
         self._limits = limits
         self._binary = reading.protocol == "binary-ink"
         self._observed = reading.observe is not None
+        self._prober = reading.prober
         self._lock = Lock()
 
     def __call__(self, sample: Sample) -> tuple[Sample, _Prepared | CountersignError]:
@@ -229,7 +237,10 @@ class _SampleReader:
 
     def pixels(self, sample: Sample) -> Pixels:
         """The image as decoded."""
-        return decode(self._read(sample.entry), limits=self._limits, channels=self._preprocessing.channels)
+        data = self._read(sample.entry)
+        if self._prober is not None:
+            self._prober.check(data)
+        return decode(data, limits=self._limits, channels=self._preprocessing.channels)
 
     def _read(self, name: str) -> bytes:
         with self._lock:  # one position in the archive's file

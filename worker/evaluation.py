@@ -17,7 +17,7 @@ from shared.db import utcnow
 from shared.errors import InvalidInput
 from shared.jobs.files import file_key, told
 from shared.jobs.lifecycle import succeed_job
-from shared.specs import EvaluateSpec
+from shared.specs import EvaluateSpec, ProtocolName
 from worker.comparing import Told, represent, score_pairs, score_reference_sets
 from worker.context import Context
 from worker.dataset import Dataset
@@ -58,6 +58,9 @@ class _Evaluation:
         self._spec = EvaluateSpec.model_validate(solo.spec)
         self._embedder = shared_models(solo.context).get(solo.model)
         self._calibration = calibration_of(solo.model.summary)
+        self._protocol: ProtocolName = (
+            "binary-ink" if self._embedder.preprocessing.ink == "binary" else self._spec.protocol
+        )
         self._statistics: dict[int, list[list[float]]] = {}
 
     def run(self) -> None:
@@ -76,11 +79,11 @@ class _Evaluation:
         writers = self._spec.chosen_writers()
         preprocessing = self._embedder.preprocessing
         observe = self._observe if preprocessing.preset == "signature" else None
-        return self._solo.read_dataset(folder, preprocessing, self._spec.protocol, writers, observe)
+        return self._solo.read_dataset(folder, preprocessing, self._protocol, writers, observe)
 
     def _observe(self, row: int, pixels: Pixels) -> None:
         """Take the trivial statistics of an image: as the protocol leaves it, and as it came."""
-        both = left_by(pixels, self._spec.protocol), pixels
+        both = left_by(pixels, self._protocol), pixels
         self._statistics[row] = [list(shortcut_statistics(image).values()) for image in both]
 
     def _refuse_leak(self, data: Dataset) -> bool:
@@ -149,7 +152,7 @@ class _Evaluation:
                 "calibrated": self._calibration is not None,
             },
             "data": {"name": upload.filename, "digest": upload.digest, "layout": data.summary["layout"]},
-            "protocol": self._spec.protocol,
+            "protocol": self._protocol,
             "references": self._spec.references,
             "seed": self._spec.seed,
             "writers": list(measured.writers),
@@ -157,9 +160,17 @@ class _Evaluation:
             "leak": {"checked": checked, "images": len(data.entries), "note": "" if checked else UNCHECKED},
             **found,
             "counts": counts | found["counts"],
-            "method": [*method(self._spec.protocol, measured), _leak_told(checked)],
+            "method": [*method(self._protocol, measured), *self._own_ink(), _leak_told(checked)],
             "libraries": libraries,
         }
+
+    def _own_ink(self) -> list[str]:
+        """What is to be said where the model's own ink and the protocol asked for are not the same."""
+        if self._protocol != self._spec.protocol:
+            return [f"Asked was {self._spec.protocol}. The model makes all ink black by itself: this is binary-ink."]
+        if self._protocol == "binary-ink" and self._embedder.preprocessing.ink == "grey":
+            return ["The model was trained and calibrated on grey ink: one of binary ink may do better on such images."]
+        return []
 
     def _generated(self) -> list[str]:
         if self._calibration is None or not self._calibration.generated:

@@ -24,6 +24,7 @@ from worker.context import Context
 from worker.encoding import AHEAD, BATCH, PREPARE_THREADS, Floats, embedding_values, stored_embeddings
 from worker.ml.embedder import Embedder
 from worker.ml.images import ImageLimits, decode, pixel_digest, prepare
+from worker.probing import Prober
 
 Rows = list[dict[str, Any]]
 
@@ -39,17 +40,25 @@ class Prepared:
 
 
 class EntryReader:
-    """Reads and prepares one entry of an archive; called from several threads."""
+    """Reads and prepares one entry of an archive; called from several threads.
 
-    def __init__(self, archive: Archive, preprocessing: Preprocessing, limits: ImageLimits) -> None:
-        self._archive = archive
+    ``prober`` tries each image out first, so that one that kills its decoder is answered like any that is damaged.
+    """
+
+    def __init__(
+        self, archive: Archive, preprocessing: Preprocessing, limits: ImageLimits, prober: Prober | None = None
+    ) -> None:
+        self._archive, self._prober = archive, prober
         self._preprocessing = preprocessing
         self._limits = limits
         self._lock = Lock()
 
     def __call__(self, entry: str) -> Prepared:
         try:
-            pixels = decode(self._read(entry), limits=self._limits, channels=self._preprocessing.channels)
+            data = self._read(entry)
+            if self._prober is not None:
+                self._prober.check(data)
+            pixels = decode(data, limits=self._limits, channels=self._preprocessing.channels)
             return Prepared(entry, pixel_digest(pixels), prepare(pixels, self._preprocessing))
         except CountersignError as error:
             return Prepared(entry, fault=Fault(error.code, error.message, entry))

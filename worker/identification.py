@@ -18,13 +18,14 @@ from worker.ahead import ahead
 from worker.context import Context
 from worker.encoding import AHEAD, BATCH, PREPARE_THREADS, Floats
 from worker.gallery import EntryReader, Gallery, Prepared, Representer, Rows, build_gallery
-from worker.ml.identification import Classified, Tally, classify, distances_to, figures
+from worker.ml.identification import Classified, Tally, classify, distances_to, figures, nearest_strange, strangers
 from worker.ml.images import ImageLimits
 from worker.ml.trained import Stopped
 from worker.models import shared_models
 from worker.solo import SoloJob, run_solo
 
 PAIRS = 1_000_000  # compared in one go: some 50 MB of indices, distances and sums
+STRANGERS = 500  # images of categories at most, that stand for strangers to the others
 SHOWN = 50  # entries that are left out, and empty categories, listed in the report
 COMPARING = "comparing images with the categories"
 
@@ -50,10 +51,10 @@ class _Identification:
     def run(self) -> None:
         """Represent the categories, answer what is not answered yet batch by batch, and tell how often rightly."""
         limits = ImageLimits(max_pixels=self._solo.context.settings.max_pixels)
-        with self._solo.archive() as archive, self._solo.folder() as folder:
+        with self._solo.archive() as archive, self._solo.folder() as folder, self._solo.prober() as prober:
             folders = read_folders(archive.names())
             self._solo.tell(total=len(folders.tests))
-            reader = EntryReader(archive, self._embedder.preprocessing, limits)
+            reader = EntryReader(archive, self._embedder.preprocessing, limits, prober)
             gallery = build_gallery(folders.categories, reader, self._representer, folder, self._on_category_images)
             detected = self._detected(folders, gallery)
             self._solo.tell(report=detected)
@@ -115,12 +116,26 @@ class _Identification:
             "labelled": sum(test.truth is not None for test in folders.tests),
             "threshold": self._threshold,
             "threshold_of": "model" if self._given is None else "job",
+            "strangers": self._strangers(gallery),
             "empty_categories": gallery.empty[:SHOWN],
             "skipped": len(skipped),
             "skipped_list": [
                 {"entry": fault.where, "code": fault.code, "reason": fault.message} for fault in skipped[:SHOWN]
             ],
         }
+
+    def _strangers(self, gallery: Gallery) -> dict[str, Any] | None:
+        """How many images of nobody would be named, as the categories' own images are among the other categories."""
+        images = len(gallery.owner)
+        if len(gallery.names) < 2:
+            return None
+        chosen = np.arange(0, images, max(1, -(-images // STRANGERS)))
+        nearest = []
+        for part in np.array_split(chosen, -(-len(chosen) * images // PAIRS)):
+            self._solo.check()
+            distances = distances_to(gallery.rows, part, np.arange(images), self._embedder.compare)
+            nearest.append(nearest_strange(distances, gallery.owner, gallery.owner[part]))
+        return strangers(np.concatenate(nearest), len(gallery.names), self._threshold)
 
     def _succeed(self, gallery: Gallery, detected: dict[str, Any]) -> None:
         job_id = self._solo.claim.job_id

@@ -16,7 +16,7 @@ from shared.jobs.work import RegionSource
 from shared.storage import BlobStore
 from shared.tables import Region
 from worker.ml.images import ImageLimits, decode
-from worker.probing import Probe
+from worker.probing import Prober
 
 
 class RegionReader:
@@ -52,7 +52,8 @@ class RegionReader:
             data = self._bytes(source)
         except CountersignError:
             return False
-        return Probe(page=region.page, box=_box(region), max_pixels=self._limits.max_pixels).is_deadly(data)
+        with Prober(self._limits.max_pixels) as prober:
+            return prober.is_deadly(data, region.page, _box(region))
 
     def _bytes(self, source: RegionSource) -> bytes:
         with self._lock:  # one position in each file: seek and read belong together

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +31,7 @@ from worker.heartbeat import Heartbeat
 from worker.ml.images import ImageLimits
 from worker.ml.trained import Stopped
 from worker.models import limit_threads
+from worker.probing import Prober
 
 PATIENCE_SECONDS = 1800.0  # without a batch done: the validation of very many writers is one step
 ASK_SECONDS = 1.0  # between two looks at whether the job was cancelled
@@ -94,6 +95,13 @@ class SoloJob:
         with self.context.store.open(self.upload.blob) as file:
             yield Archive(file, archive_limits(self.context.settings))
 
+    @contextmanager
+    def prober(self) -> Iterator[Prober | None]:
+        """What tries images out first, where workers before this one died of the job; else None."""
+        suspicious = self.claim.tries > 1
+        with Prober(self.context.settings.max_pixels) if suspicious else nullcontext() as prober:
+            yield prober
+
     def read_dataset(
         self,
         folder: Path,
@@ -113,8 +121,9 @@ class SoloJob:
             self.tell(phase=f"reading images: {done:,} of {total:,}")
 
         limits = ImageLimits(max_pixels=self.context.settings.max_pixels)
-        with self.archive() as archive:
-            return read_dataset(archive, preprocessing, limits, folder, progress, Reading(protocol, writers, observe))
+        with self.archive() as archive, self.prober() as prober:
+            reading = Reading(protocol, writers, observe, prober)
+            return read_dataset(archive, preprocessing, limits, folder, progress, reading)
 
     def let_go(self) -> None:
         """Hand the job back for another worker, or settle its cancellation."""

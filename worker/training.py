@@ -80,6 +80,7 @@ class _Training:
                 checkpoint=self._load_checkpoint(),
                 on_checkpoint=self._on_checkpoint,
                 initial=self._beginning.weights if self._beginning else None,
+                judge_initial=not self._seen_before(data, split),
                 build_network=self._build,
             )
             calibration, note = self._calibrate(data, split, result)
@@ -169,6 +170,11 @@ class _Training:
             return pack(data.digests)
         return None if self._beginning.seen is None else pack(data.digests, self._beginning.seen)
 
+    def _seen_before(self, data: Dataset, split: Split[str]) -> str:
+        """A note for people where the weights that the training begins with know images that are kept out now."""
+        kept_out = [digest for _, digest in _images_of(data, split.validation + split.calibration)]
+        return self._beginning.note(kept_out) if self._beginning else ""
+
     def _finished_early(self, result: FitResult) -> dict[str, Any] | None:
         """After which epoch the training ended because somebody asked for it, which was kept, and who asked."""
         if not result.finished_early:
@@ -178,9 +184,8 @@ class _Training:
     def _summary(self, data: Dataset, split: Split[str], result: FitResult) -> dict[str, Any]:
         info = NETWORKS[self._spec.network]
         counts = {key: data.summary[key] for key in ("layout", "writers", "genuine", "forged")}
-        kept_out = [digest for _, digest in _images_of(data, split.validation + split.calibration)]
-        seen_before = self._beginning.note(kept_out) if self._beginning else ""
         early = self._finished_early(result)
+        notes = result.note, _told_early(early), self._seen_before(data, split), _told_unused(self._spec)
         return {
             "recipe": self._spec.model_dump(mode="json"),
             "loss": result.loss,
@@ -197,7 +202,7 @@ class _Training:
                 "eer": result.eer,
                 "eers": result.eers,
                 "forgeries": result.forgeries,
-                "note": " ".join(part for part in (result.note, _told_early(early), seen_before) if part),
+                "note": " ".join(part for part in notes if part),
             },
             "network": {
                 "parameters": sum(parameter.numel() for parameter in result.network.parameters()),
@@ -208,6 +213,11 @@ class _Training:
             "library": {"python": platform.python_version()}
             | {name: version(name) for name in ("torch", "numpy", "opencv-python-headless", "countersign")},
         }
+
+
+def _told_unused(spec: TrainSpec) -> str:
+    unused = spec.unused
+    return f"{spec.network} is solved in one step and had no use for: {', '.join(unused)}." if unused else ""
 
 
 def _told_early(early: dict[str, Any] | None) -> str:

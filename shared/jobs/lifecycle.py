@@ -25,6 +25,7 @@ class JobClaim:
 
     job_id: int
     fence: int
+    tries: int = 1  # workers that took it in this attempt without handing it back, this one included
 
 
 def _changed(session: Session, statement: sa.Update) -> bool:
@@ -66,7 +67,7 @@ def claim_job(database: Database, public_id: str, owner: str, lease: float) -> J
         error = CountersignError("crashed", f"The job ended {MAX_CLAIMS} workers. The server's log may say why.")
         fail_job(database, row.id, error, row.fence)
         return None
-    return JobClaim(row.id, row.fence)
+    return JobClaim(row.id, row.fence, row.claims)
 
 
 def _held(claim: JobClaim) -> tuple[sa.ColumnElement[bool], ...]:

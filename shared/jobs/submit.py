@@ -184,7 +184,7 @@ def _model_for(session: Session, spec: VerifySpec | IdentifySpec | EvaluateSpec)
 
 
 def _begun_with(model: ModelVersion, spec: TrainSpec) -> TrainSpec:
-    """``spec`` with this very version of the model it begins with, whose network, loss and similarity it takes over.
+    """``spec`` with this very version of the model it begins with, whose network, loss, similarity and ink it takes.
 
     Raises:
         InvalidInput: code ``model_other_network``, or ``field_invalid``: what was asked for does not fit the model.
@@ -196,9 +196,8 @@ def _begun_with(model: ModelVersion, spec: TrainSpec) -> TrainSpec:
             f"Choose {model.network}, or another model to begin with.",
         )
     recipe = (model.summary or {}).get("recipe") or {}
-    inherited = {
-        name: recipe[name] for name in ("loss", "similarity") if name in recipe and name not in spec.model_fields_set
-    }
+    taken = ("loss", "similarity", "ink")
+    inherited = {name: recipe[name] for name in taken if name in recipe and name not in spec.model_fields_set}
     fields = spec.model_dump() | inherited | {"network": model.network, "from_model": model.label}
     try:
         return TrainSpec.model_validate(fields)

@@ -84,7 +84,7 @@ def test_from_data_to_a_promoted_model(page: Page, stack: Stack, tmp_path: Path,
 
 
 def test_a_training_is_stopped_with_its_best(page: Page, tmp_path: Path) -> None:
-    page.goto("/train?epochs=1000&name=stopped")
+    page.goto("/train?network=compact&epochs=1000&name=stopped")
     page.set_input_files("#archive", archive(tmp_path, HAND, "hands.zip"))
     page.get_by_role("button", name="Start the training").click()
     page.get_by_role("button", name="Stop and keep the best").click(timeout=60_000)

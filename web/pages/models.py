@@ -13,6 +13,7 @@ from shared.jobs import queries
 from shared.tables import Job, ModelVersion
 from web import auth
 from web.api.models import MOST_NOTE, get_card, retire
+from web.cards import without_use
 from web.pages import paging
 from web.pages.measured import measured_of
 from web.pages.model_acts import history_of
@@ -63,6 +64,7 @@ def model(name: str) -> str:
         measured=measured_of(evaluations[0]) if evaluations else None,
         acts=acts,
         most_note=MOST_NOTE,
+        without_use=("kind", *without_use(found.network)),
         **parts,
     )
 

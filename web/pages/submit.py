@@ -22,7 +22,7 @@ from web.uploads import files_of, submit_from_request
 TRAINING_FIELDS = FIELDS | {"model": "from_model", "model_other_network": "network"}
 # Of a training: the settings below "Advanced", by subject.
 GROUPS = (
-    ("Pictures", ("preset", "channels", "augmentation")),
+    ("Pictures", ("ink", "preset", "channels", "augmentation")),
     ("Weights to begin with", ("from_model", "pretrained")),
     ("What is minimised", ("loss", "similarity", "margin", "triplet_margin", "mining", "skilled_weight")),
     ("Descent", ("optimiser", "learning_rate", "weight_decay", "momentum", "classical_momentum", "clip", "average")),

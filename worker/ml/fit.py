@@ -54,6 +54,7 @@ def fit(
     on_checkpoint: Callable[[bytes], None],
     device: torch.device | None = None,
     initial: Tensors | None = None,
+    judge_initial: bool = True,
     build_network: Build = build,
 ) -> FitResult:
     """Train on ``split.training``, choose weights and threshold on ``split.validation``.
@@ -62,7 +63,9 @@ def fit(
     array or a memory map; ``labels`` are theirs. ``on_epoch`` is called after each epoch, then ``on_checkpoint`` with
     bytes that ``checkpoint`` takes up again: an epoch may so be told twice. ``should_stop`` is asked before each batch,
     then ``should_finish``: whether to end with the best so far, which is done as soon as one epoch is done.
-    ``initial`` are weights to begin with, of a network of the same name (see ``weighted_l1.begin_with``).
+    ``initial`` are weights to begin with, of a network of the same name (see ``weighted_l1.begin_with``). They are
+    judged first, as epoch 0, and are the result where no epoch is better: so a training makes no model worse. Not with
+    ``judge_initial`` False, for weights that know the validation writers already.
 
     Raises TrainingFailed with code no_genuine_pairs, too_few_writers or loss_not_finite; InvalidInput with code
     checkpoint_damaged; ValueError for initial weights of another network; Stopped when asked to stop.
@@ -76,6 +79,8 @@ def fit(
         run = _Run(images, labels, split, pairs, recipe, where, initial, build_network)
         if checkpoint is not None:
             run.take_up(load_checkpoint(checkpoint))
+        elif initial is not None and judge_initial:
+            run.judge_beginning()
         while run.goes_on and (row := run.train_epoch(should_stop, should_finish)):
             on_epoch(row)
             on_checkpoint(save_checkpoint(run.state()))
@@ -190,7 +195,7 @@ class _Run:
             for number, batch in enumerate(batches):
                 if should_stop():
                     raise Stopped
-                if self._best and should_finish():
+                if self.epoch and should_finish():
                     self._finished_early = True
                     return None
                 self._descent.set_rate((epoch - 1 + number / len(batches)) / recipe.epochs)
@@ -200,6 +205,10 @@ class _Run:
         judgement, loss = self._judge_average()
         seconds = time.perf_counter() - started
         return EpochRow(epoch, total / seen, loss, judgement.eer, self._descent.rate, seconds, seen)
+
+    def judge_beginning(self) -> None:
+        """Judge the weights that the training begins with, for its epochs to be better than."""
+        self._judge_average()
 
     def state(self) -> Checkpoint:
         """All that the rest of the training depends on."""
@@ -231,6 +240,8 @@ class _Run:
         """The best weights; threshold and EER as the embedder of every later inference gives them."""
         judgement, _ = self._judge.judge(self._best)
         notes = [self._pairs.note] if self._pairs.note else []
+        if not self._best_epoch:
+            notes.append(f"None of {self.epoch} epochs was better than the weights that it began with: they are kept.")
         if self._out_of_patience and self.epoch < self._recipe.epochs:
             notes.append(f"Stopped after epoch {self.epoch}: none of the last {self._recipe.patience} was better.")
         return FitResult(

@@ -19,6 +19,8 @@ from worker.ml.compare import Comparer, Floats, Integers, Representations
 
 Z95 = 1.959963984540054  # quantile 0.975 of the normal distribution
 CONFUSIONS_SHOWN = 20
+STRANGERS_NAMED = 0.05  # share of strangers that a threshold may name which is told as a stricter one
+FEWEST_CATEGORIES = 20  # to tell one by
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,21 +63,14 @@ def classify(distances: Floats, owner: Integers, threshold: float) -> Classified
     Of equally near categories the one with the lower number is the nearer. Raises ValueError for an owner of another
     form, and for distances that are not finite.
     """
-    sizes = np.bincount(owner) if len(owner) else np.zeros(0, np.int64)  # (C,)
-    if distances.ndim != 2 or distances.shape[1] != len(owner) or not len(sizes) or not sizes.all():
-        raise ValueError("owner must name every category from 0 at least once, one number for each column")
-    if not np.isfinite(distances).all():
-        raise ValueError("the distances must be finite")
-    order = np.argsort(owner, kind="stable")
-    starts = np.cumsum(sizes) - sizes
-    means = np.add.reduceat(distances[:, order].astype(np.float64), starts, axis=1) / sizes  # (T, C)
+    means = _category_means(distances, owner)
     each = np.arange(len(means))
     nearest = np.argmin(means, axis=1)
     distance = means[each, nearest]
     rest = means.copy()
     rest[each, nearest] = np.inf
     following = np.argmin(rest, axis=1)
-    alone = len(sizes) == 1
+    alone = means.shape[1] == 1
     second = np.where(alone, np.nan, rest[each, following])
     return Classified(
         nearest=nearest.astype(np.int64),
@@ -86,7 +81,45 @@ def classify(distances: Floats, owner: Integers, threshold: float) -> Classified
     )
 
 
-def wilson(count: int, of: int) -> tuple[float, float]:
+def _category_means(distances: Floats, owner: Integers) -> NDArray[np.float64]:
+    """The distances (T, C) to categories, as :func:`classify` takes and checks its arguments."""
+    sizes = np.bincount(owner) if len(owner) else np.zeros(0, np.int64)  # (C,)
+    if distances.ndim != 2 or distances.shape[1] != len(owner) or not len(sizes) or not sizes.all():
+        raise ValueError("owner must name every category from 0 at least once, one number for each column")
+    if not np.isfinite(distances).all():
+        raise ValueError("the distances must be finite")
+    order = np.argsort(owner, kind="stable")
+    starts = np.cumsum(sizes) - sizes
+    return np.asarray(np.add.reduceat(distances[:, order].astype(np.float64), starts, axis=1) / sizes)
+
+
+def nearest_strange(distances: Floats, owner: Integers, own: Integers) -> NDArray[np.float64]:
+    """The distance (T,) of gallery images, of the categories ``own`` (T,), to the nearest category but their own.
+
+    So far away is a stranger from the nearest of C - 1 categories. Arguments as in :func:`classify`; C is 2 at least.
+    """
+    means = _category_means(distances, owner)
+    means[np.arange(len(means)), own] = np.inf
+    return np.asarray(means.min(1))
+
+
+def strangers(nearest: NDArray[np.float64], categories: int, threshold: float) -> dict[str, Any]:
+    """How many strangers ``threshold`` would name, by :func:`nearest_strange` of the gallery's images, for JSON.
+
+    The interval takes each of the ``categories`` for one draw: images of one are much alike. ``threshold`` is one that
+    would name at most STRANGERS_NAMED of them, where the given one names more; else None, and so it is where there are
+    too few to tell.
+    """
+    found = _rate(int((nearest <= threshold).sum()), len(nearest))
+    found["low"], found["high"] = wilson(found["rate"] * categories, categories)
+    stricter = None
+    if categories >= FEWEST_CATEGORIES and found["rate"] > STRANGERS_NAMED:
+        failing = np.float32(np.sort(nearest)[int(STRANGERS_NAMED * len(nearest))])  # the first that may not be named
+        stricter = float(f"{np.nextafter(failing, np.float32(0)) * (1 - 1e-6):.6g}")
+    return found | {"threshold": stricter}
+
+
+def wilson(count: float, of: int) -> tuple[float, float]:
     """95% interval of a share of ``of`` independent draws, 0..1 (Wilson 1927, equation 5; 0 to 1 of no draws).
 
     Unlike the normal approximation it stays within 0..1 and has a width when all or none succeeded.

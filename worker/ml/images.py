@@ -120,8 +120,8 @@ def prepare(pixels: Pixels, preprocessing: Preprocessing, *, binary: bool = Fals
     With the scale ``keep``, m is 0 and s is never above 1. Before step 1 the page is made ``enlarge`` times larger
     (INTER_CUBIC; not beyond 40 million pixels), and squares of ``reduce`` x ``reduce`` pixels become one.
 
-    ``binary``: the signature is binarised (:func:`binarise`) after it was enlarged and before it is reduced, so that
-    the edges of the line are as fine as the scan can tell.
+    ``binary``, or where the preprocessing's ink is: the signature is binarised (:func:`binarise`) after it was enlarged
+    and before it is reduced, so that the edges of the line are as fine as the scan can tell.
 
     Raises UnusableImage with code image_blank.
     """
@@ -129,6 +129,7 @@ def prepare(pixels: Pixels, preprocessing: Preprocessing, *, binary: bool = Fals
     if preprocessing.preset == "photo":
         return letterbox(pixels, height, width)
     pixels = _enlarged(pixels, preprocessing.enlarge)
+    binary = binary or preprocessing.ink == "binary"
     crop = _ink(_reduced(binarise(pixels) if binary else pixels, preprocessing.reduce))
     keep = preprocessing.scale == "keep"
     margin = 0 if keep else min(height, width) // 24

@@ -14,6 +14,7 @@ from worker.ml.trials import GENUINE, KINDS, MOST_RANDOM_PAIRS, MOST_RANDOM_SETS
 
 SCHEMA = 1
 FEW_WRITERS = 10
+FAR_OFF = 0.1  # of the mean of FAR and FRR: so much worse than at the EER, a threshold does not fit the data
 UNCALIBRATED = (
     "Cllr and reliability are not told: this model version is not calibrated, it gives distances and no likelihood "
     "ratios. Train with calibration writers to have them."
@@ -176,4 +177,46 @@ def _warnings(measured: Measured, found: Figures, beaten_by: list[str]) -> list[
         said.append("There are no skilled forgeries in these data: nothing is said of how the model withstands them.")
     if len(measured.writers) < FEW_WRITERS:
         said.append(f"Only {len(measured.writers)} writers were measured: read every figure with its interval.")
+    keys = {"pair": "One reference", f"refs{measured.references}": f"{measured.references} references"}
+    shown = {
+        f"{words}, {kind} forgeries": found[key][kind]
+        for key, words in keys.items()
+        for kind in ("skilled", "random")
+        if found[key][kind]["eer"] is not None
+    }
+    return said + _misfits(shown) + _faultless(shown, len(measured.writers))
+
+
+def _misfits(shown: dict[str, Figures]) -> list[str]:
+    """Where what the model tells and decides does not fit these data, however well its scores part them."""
+    said = []
+    misleading = [f"{words}: {row['cllr']:.2f}" for words, row in shown.items() if (row["cllr"] or 0.0) > 1]
+    if misleading:
+        said.append(
+            f"The likelihood ratios mislead on these data: they cost more than saying nothing would (Cllr above 1; "
+            f"{'; '.join(misleading)}). The model was calibrated on other signatures, or under another protocol. Do "
+            "not use its verdicts here: train with writers of this kind."
+        )
+    for words, row in shown.items():
+        own, bands = row["at_threshold"], row.get("bands")
+        far, frr = (bands["forged"]["accept"], bands["genuine"]["reject"]) if bands else (own["far"], own["frr"])
+        if (far + frr) / 2 > row["eer"] + FAR_OFF:
+            said.append(
+                f"The bounds of the model do not fit these data: it would accept {far:.1%} of the forgeries and reject "
+                f"{frr:.1%} of the genuine signatures ({words[:1].lower()}{words[1:]}), where one bound could have "
+                f"{row['eer']:.1%} of both."
+            )
+            break  # one sentence is enough: the table has the rest
     return said
+
+
+def _faultless(shown: dict[str, Figures], writers: int) -> list[str]:
+    """An interval of resampled writers is empty where no error was seen; that does not make errors impossible."""
+    without = [f"{words[:1].lower()}{words[1:]}" for words, row in shown.items() if row["eer_high"] == 0]
+    if not without:
+        return []
+    share = 1 - 0.05 ** (1 / writers)  # 95% sure: with more, a writer with errors would have been among them
+    return [
+        f"No error was seen with {' and '.join(without)}, so the interval there is empty. With {writers} writers it "
+        f"cannot be excluded that up to {share:.0%} of all writers have errors."
+    ]

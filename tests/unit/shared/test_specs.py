@@ -8,8 +8,39 @@ from shared.specs import NETWORKS, EvaluateSpec, JobSpec, Preprocessing, TrainSp
 
 def test_the_defaults_are_the_issues() -> None:
     spec = TrainSpec()
-    assert (spec.network, spec.margin, spec.optimiser, spec.learning_rate) == ("compact", 2.0, "adam", 1e-3)
+    assert (spec.network, spec.margin, spec.optimiser, spec.learning_rate) == ("ink", 2.0, "adam", 1e-3)
     assert VerifySpec().model is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "network"),
+    [
+        ({}, "ink"),
+        ({"name": "mine", "seed": "3", "target_far": 0.02, "skilled_weight": 2, "make_default": True}, "ink"),
+        ({"preset": "signature", "channels": "1", "loss": "auto", "pretrained": ""}, "ink"),
+        ({"epochs": "3"}, "compact"),
+        ({"loss": "triplet"}, "compact"),
+        ({"preset": "photo", "channels": 3}, "compact"),
+        ({"augmentation": "strong", "network": "ink"}, "ink"),
+        ({"optimiser": "sgd", "network": "seed"}, "seed"),
+    ],
+)
+def test_the_network_where_none_is_named_has_a_use_for_all_that_is_given(
+    fields: dict[str, object], network: str
+) -> None:
+    spec = TrainSpec.model_validate(fields)
+    assert spec.network == network
+    assert ("network" in spec.model_fields_set) == ("network" in fields)
+    assert TrainSpec.model_validate(spec.model_dump(mode="json")) == spec
+
+
+def test_what_a_network_has_no_use_for_is_known() -> None:
+    assert TrainSpec.model_validate({"network": "ink", "epochs": 9, "weight_decay": 0.1, "seed": 5}).unused == [
+        "epochs",
+        "weight decay",
+    ]
+    assert TrainSpec.model_validate({"network": "ink", "skilled_weight": 3}).unused == []
+    assert TrainSpec(epochs=9).unused == []
 
 
 @pytest.mark.parametrize(
@@ -64,7 +95,7 @@ def test_every_networks_canvas_is_a_canvas() -> None:
 def test_preset_and_channels_come_as_text_from_forms() -> None:
     spec = TrainSpec.model_validate({"preset": "photo", "channels": "3", "network": "resnet18", "pretrained": "a.pth"})
     assert spec.preprocessing == canvas_of("resnet18", "photo", 3)
-    assert TrainSpec().preprocessing == canvas_of("compact")
+    assert TrainSpec().preprocessing == canvas_of("ink")
 
 
 @pytest.mark.parametrize(
@@ -108,3 +139,12 @@ def test_ink_is_not_looked_for_in_photos() -> None:
 )
 def test_writers_are_named_by_commas_or_by_spaces(named: str, chosen: set[str] | None) -> None:
     assert EvaluateSpec(writers=named).chosen_writers() == chosen
+
+
+def test_ink_is_binary_in_signatures_only() -> None:
+    assert TrainSpec(ink="binary").preprocessing == canvas_of("ink", ink="binary")
+    with pytest.raises(ValidationError, match="signatures only") as caught:
+        TrainSpec.model_validate({"ink": "binary", "preset": "photo"})
+    assert [error["loc"] for error in caught.value.errors()] == [("preset",)]
+    old = canvas_of("ink").model_dump(mode="json", exclude={"ink"})
+    assert Preprocessing.model_validate(old) == canvas_of("ink"), "a model file made before"

@@ -9,13 +9,14 @@ import pytest
 from shared.jobs.files import file_key, list_files
 from shared.jobs.lifecycle import request_cancel
 from shared.jobs.queries import get_job
-from shared.specs import EvaluateSpec
+from shared.specs import EvaluateSpec, InkName
 from shared.tables import Job, JobState, ModelVersion
 from tests.factories import (
     ModelFile,
     calibration,
     drawing,
     encoded,
+    make_model_file,
     png,
     register_model,
     reload,
@@ -37,6 +38,9 @@ FILES = training_files(writers=3, genuine=4, forged=2, seed=8)
 @pytest.fixture(autouse=True)
 def ask_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(solo, "ASK_SECONDS", -1.0)
+
+
+INKS: tuple[InkName, ...] = ("grey", "binary")
 
 
 def submit_evaluation(
@@ -263,3 +267,22 @@ def test_a_cancelled_evaluation_leaves_no_files(sqlite_context: Context, tiny_mo
     now = reload(context.database, job)
     assert (now.state, list_files(now)) == (JobState.CANCELLED, [])
     assert not context.store.exists(file_key(job.public_id, "report.json"))
+
+
+def test_a_model_of_binary_ink_is_measured_under_that_protocol(sqlite_context: Context) -> None:
+    """Whatever was asked for, so that no floor is held against it that it cannot see."""
+    models = {ink: make_model_file("compact", threshold=1.0, ink=ink) for ink in INKS}
+    reports = {}
+    for ink, model in models.items():
+        for protocol in ("grey-ink", "binary-ink"):
+            job = submit_evaluation(sqlite_context, model, FILES, protocol=protocol)
+            evaluate_job(sqlite_context, job.public_id)
+            reports[ink, protocol] = json.loads(read(sqlite_context, job, "report.json"))
+    binary, grey = reports["binary", "grey-ink"], reports["grey", "grey-ink"]
+    assert (binary["protocol"], grey["protocol"]) == ("binary-ink", "grey-ink")
+    for key in ("pair", "refs2", "floor"):
+        assert binary[key] == reports["binary", "binary-ink"][key] == reports["grey", "binary-ink"][key] != grey[key]
+    told = {key: " ".join(report["method"]) for key, report in reports.items()}
+    assert "Asked was grey-ink. The model makes all ink black by itself" in told["binary", "grey-ink"]
+    assert "trained and calibrated on grey ink" in told["grey", "binary-ink"]
+    assert not any("The model " in told[ink, f"{ink}-ink"] for ink in models)

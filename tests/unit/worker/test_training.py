@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from shared.jobs.queries import list_epochs
 from shared.registry import default_model, delete_model
 from shared.tables import Job, JobState, ModelVersion
 from tests.factories import expire, png, reload, training_files
+from tests.faults.test_poison import deadly_png
 from tests.unit.worker.conftest import submit_training
 from worker import solo, training
 from worker.context import Context
@@ -22,6 +24,7 @@ from worker.ml.images import decode, pixel_digest
 from worker.training import train_job
 
 FILES = training_files(writers=3, genuine=3, forged=1)
+POISON = Path(__file__).parents[2] / "faults" / "poison"
 
 
 @pytest.fixture(autouse=True)
@@ -79,7 +82,7 @@ def test_it_begins_with_the_weights_of_a_model(sqlite_context: Context) -> None:
     assert all(torch.equal(weights[0][name], value) for name, value in weights[1].items() if name.endswith("weight"))
     assert own.summary["from"] == {"model": "base@1", "digest": base.digest}
     assert base.summary["from"] is None
-    assert own.summary["validation"]["note"] == base.summary["validation"]["note"]
+    assert "has seen" not in own.summary["validation"]["note"]
     everything = [
         pixel_digest(decode(content)) for content in (FILES | {f"x{n}": c for n, c in others.items()}).values()
     ]
@@ -220,3 +223,38 @@ def test_images_that_cannot_be_used_are_listed(context: Context) -> None:
         "writer_0/genuine/bad.png": "image_unreadable",
         "notes.txt": "not_a_sample",
     }
+
+
+def test_an_image_that_kills_its_decoder_is_left_out(sqlite_context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once a worker died of the job, its images are tried out in another process; the reason is listed."""
+    monkeypatch.setenv("PYTHONPATH", str(POISON), prepend=":")
+    context = sqlite_context
+    deadly = sorted(FILES)[0].rsplit("/", 1)[0] + "/deadly.png"
+    job = submit_training(context, FILES | {deadly: deadly_png()}, name="mine", epochs=1)
+    assert claim_job(context.database, job.public_id, "a worker that dies", 600) is not None
+    expire(context.database, Job)
+    train_job(context, job.public_id)
+    now = reload(context.database, job)
+    assert (now.state, now.report["genuine"] + now.report["forged"]) == (JobState.SUCCEEDED, len(FILES))
+    assert [(item["entry"], item["code"]) for item in now.report["skipped_list"]] == [(deadly, "crashed")]
+
+
+def test_settings_that_a_network_solved_in_one_step_has_no_use_for_are_told(sqlite_context: Context) -> None:
+    job = submit_training(sqlite_context, FILES, network="ink", optimiser="sgd", epochs=7)
+    train_job(sqlite_context, job.public_id)
+    note = reload(sqlite_context.database, job).report["note"]
+    assert "ink is solved in one step and had no use for: epochs, optimiser." in note
+
+
+def test_a_model_of_binary_ink_stays_one(sqlite_context: Context) -> None:
+    """Its file says so, scoring prepares images by that, and a training that begins with it goes on with it."""
+    context = sqlite_context
+    train_job(context, submit_training(context, FILES, name="base", ink="binary", network="ink").public_id)
+    train_job(context, submit_training(context, FILES, name="own", from_model="base", epochs=1).public_id)
+    job = submit_training(context, FILES, name="other", from_model="base", ink="grey", epochs=1)
+    train_job(context, job.public_id)
+    found = models(context.database)
+    assert [model.network for model in found] == ["ink"] * 3
+    assert [model.summary["preprocessing"]["ink"] for model in found] == ["binary", "binary", "grey"]
+    with context.store.open(found[0].blob) as file:
+        assert load_model(file.read())[1].preprocessing.ink == "binary"

@@ -5,8 +5,12 @@ from __future__ import annotations
 import csv
 import io
 
+import sqlalchemy as sa
+
 from shared.db import Database
 from shared.jobs.chunks import claim_chunks, record
+from shared.specs import TrainSpec
+from shared.tables import ModelVersion
 from tests.factories import batch_job, calibration, scores, unbacked_model
 from tests.unit.web.conftest import Caller
 
@@ -56,3 +60,17 @@ def test_the_card_of_a_model(caller: Caller, database: Database) -> None:
     assert (card.mimetype, card.text.splitlines()[0]) == ("text/markdown", "# Model card: paper@1")
     missing = caller.get("/models/none/card")
     assert (missing.status_code, missing.get_json()["code"]) == (404, "model_unknown")
+
+
+def test_a_card_tells_what_was_of_use_and_that_few_writers_calibrate_badly(caller: Caller, database: Database) -> None:
+    recipe = TrainSpec(ink="binary").model_dump(mode="json")
+    summary = {"calibration": calibration().model_dump(mode="json"), "recipe": recipe}
+    unbacked_model(database, summary=summary)
+    with_descent = caller.get("/models/paper/card").text
+    with database.write() as session:
+        session.execute(sa.update(ModelVersion).values(network="ink"))
+    solved = caller.get("/models/paper/card").text
+    assert "- Learning rate: 0.001" in with_descent
+    assert "Learning rate" not in solved
+    assert "- Ink: binary" in solved
+    assert "- Calibrated on 3 writers only" in solved

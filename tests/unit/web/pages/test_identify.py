@@ -24,6 +24,7 @@ REPORT = {
     "labelled": 4,
     "threshold": 0.8,
     "threshold_of": "model",
+    "strangers": SHARE | {"threshold": 0.4321},
     "empty_categories": ["<zoe>"],
     "skipped": 1,
     "skipped_list": [{"entry": "<b>.txt", "code": "not_an_image", "reason": "not an image"}],
@@ -127,6 +128,9 @@ def test_answers_figures_and_what_was_left_out_are_shown(browser: Browser, sqlit
         "≤ 0.8000",
         "&gt; 0.8000",
         "the model’s own",
+        "about 75.0",
+        "by how near the categories are to each other",
+        "with the threshold 0.4321",
     ):
         assert words in text, words
     assert text.count(" right</span>") == 1

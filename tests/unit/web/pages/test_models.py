@@ -2,10 +2,15 @@ from __future__ import annotations
 
 import io
 
+import pytest
+import sqlalchemy as sa
+
 from shared import registry
 from shared.boxed import FILE
 from shared.db import Database
+from shared.specs import TrainSpec
 from shared.storage import FolderStore
+from shared.tables import ModelVersion
 from tests.factories import calibration, unbacked_model
 from tests.unit.web.pages.conftest import Browser, add_job, add_results
 
@@ -137,3 +142,13 @@ def test_a_model_file_is_brought_in_by_form(browser: Browser) -> None:
     text = browser.text("/models/brought@1")
     assert "Uploaded <time" in text
     assert "by admin" in text
+
+
+@pytest.mark.parametrize(("network", "shown"), [("ink", False), ("compact", True)])
+def test_a_recipe_tells_what_was_of_use(browser: Browser, sqlite_database: Database, network: str, shown: bool) -> None:
+    unbacked_model(sqlite_database, summary={"recipe": TrainSpec(ink="binary").model_dump(mode="json")})
+    with sqlite_database.write() as session:
+        session.execute(sa.update(ModelVersion).values(network=network))
+    text = browser.text("/models/paper")
+    assert "<dt>Skilled weight</dt>" in text
+    assert ("<dt>Learning rate</dt>" in text) is shown

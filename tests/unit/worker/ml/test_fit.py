@@ -87,6 +87,7 @@ class Course:
         split: Split[int] = SPLIT,
         checkpoint: bytes | None = None,
         initial: dict[str, torch.Tensor] | None = None,
+        judge_initial: bool = True,
         build_network: Callable[[str, int], nn.Module] = tiny,
     ) -> FitResult:
         images, labels = data if data is not None else signatures()
@@ -102,6 +103,7 @@ class Course:
             on_checkpoint=self.checkpoints.append,
             device=CPU,
             initial=initial,
+            judge_initial=judge_initial,
             build_network=build_network,
         )
 
@@ -260,6 +262,30 @@ def test_it_begins_with_the_weights_it_is_given() -> None:
     assert course.rows[0].loss < 0.5 * fresh.rows[0].loss
     with pytest.raises(ValueError, match="another network"):
         Course().run(gentle, initial={})
+
+
+def test_the_weights_it_begins_with_are_kept_where_no_epoch_is_better() -> None:
+    """A rate that ruins them costs nothing; weights that know the validation writers already are no candidate."""
+    trained = Course().run(RECIPE.model_copy(update={"epochs": 20}))
+    weights = trained.network.state_dict()
+    ruinous = RECIPE.model_copy(update={"optimiser": "sgd", "learning_rate": 10.0, "warm_up": 0.0, "average": 0.0})
+    course = Course()
+    kept = course.run(ruinous, initial=weights)
+    assert min(row.validation_eer for row in course.rows) > trained.eer
+    assert all(torch.equal(value, weights[name]) for name, value in kept.network.state_dict().items())
+    assert (kept.best_epoch, kept.epochs) == (0, 4)
+    assert kept.eer == pytest.approx(trained.eer)
+    assert "None of 4 epochs was better than the weights that it began with" in kept.note
+    taken_up = Course().run(ruinous, initial=weights, checkpoint=course.checkpoints[1])
+    assert (taken_up.best_epoch, taken_up.eer) == (0, kept.eer)
+    known = Course().run(ruinous, initial=weights, judge_initial=False)
+    assert known.best_epoch > 0
+
+
+def test_a_training_that_begins_with_weights_is_not_finished_before_its_first_epoch() -> None:
+    weights = Course().run().network.state_dict()
+    finished = Course(finish_after=0).run(initial=weights)
+    assert (finished.epochs, finished.finished_early) == (1, True)
 
 
 def test_it_stops_when_it_has_not_been_better_for_long() -> None:

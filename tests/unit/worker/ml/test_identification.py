@@ -8,7 +8,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from worker.ml.compare import euclidean
-from worker.ml.identification import CONFUSIONS_SHOWN, Tally, classify, distances_to, figures, wilson
+from worker.ml.identification import (
+    CONFUSIONS_SHOWN,
+    FEWEST_CATEGORIES,
+    Tally,
+    classify,
+    distances_to,
+    figures,
+    nearest_strange,
+    strangers,
+    wilson,
+)
 
 
 @given(st.lists(st.integers(1, 4), min_size=1, max_size=6), st.integers(0, 5), st.integers(0, 2**31))
@@ -122,3 +132,25 @@ def test_only_the_most_frequent_confusions_are_listed() -> None:
     shown = figures(tallies, {"c"})["confusions"]
     assert len(shown) == CONFUSIONS_SHOWN
     assert [row["truth"] for row in shown[:3]] == ["t070", "t000", "t001"]
+
+
+@given(st.lists(st.integers(1, 4), min_size=2, max_size=5), st.integers(0, 2**31))
+def test_the_nearest_strange_category_by_plain_loops(sizes: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    owner = rng.permutation(np.repeat(np.arange(len(sizes)), sizes))
+    distances = rng.integers(0, 9, (len(owner), len(owner))).astype(np.float32)
+    found = nearest_strange(distances, owner, owner)
+    for image in range(len(owner)):
+        means = [distances[image, owner == other].mean() for other in range(len(sizes)) if other != owner[image]]
+        assert found[image] == pytest.approx(min(means))
+
+
+def test_a_threshold_that_names_too_many_strangers_has_a_stricter_one_beside_it() -> None:
+    nearest = np.arange(1.0, 101.0)
+    told = strangers(nearest, 25, 30.0)
+    assert (told["count"], told["of"], told["rate"]) == (30, 100, 0.3)
+    assert (told["low"], told["high"]) == wilson(7.5, 25), "images of one category are no independent draws"
+    assert (nearest <= told["threshold"]).sum() == 5
+    assert strangers(nearest, 25, told["threshold"])["threshold"] is None, "it names few enough"
+    assert strangers(np.full(50, 7.0), 50, 7.0)["threshold"] < 7, "equal distances are named all or none"
+    assert strangers(nearest, FEWEST_CATEGORIES - 1, 30.0)["threshold"] is None, "too few to tell one by"

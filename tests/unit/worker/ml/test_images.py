@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw
 
 from shared.errors import UnusableImage
-from shared.specs import Preprocessing
+from shared.specs import Preprocessing, canvas_of
+from tests.factories import png
 from worker.ml.images import ImageLimits, binarise, decode, estimate_scale, pixel_digest, prepare, view_png
 
 BROKEN_EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0"
@@ -376,3 +377,17 @@ def test_the_factors_bring_scans_of_any_resolution_to_one_scale() -> None:
     found = {width: estimate_scale([width, width, 10 * width]) for width in (60, 250, 630, 1000, 20_000)}
     assert [tuple(one.values()) for one in found.values()] == [(4, 1), (2, 1), (1, 1), (1, 2), (1, 16)]
     assert estimate_scale([]) == {"enlarge": 1, "reduce": 1}
+
+
+@pytest.mark.parametrize("network", ["ink", "compact"])
+def test_a_model_of_binary_ink_sees_what_the_protocol_leaves(network: str) -> None:
+    """So pen and scanner are gone in verification as they were in training, whatever the protocol of an evaluation."""
+    page = decode(png(5))
+    canvas = canvas_of(network, ink="binary")
+    seen = prepare(page, canvas)
+    assert np.array_equal(seen, prepare(page, canvas_of(network), binary=True))
+    assert np.array_equal(seen, prepare(page, canvas, binary=True))
+    assert not np.array_equal(seen, prepare(page, canvas_of(network)))
+    fainter = (255 - (255 - page.astype(np.int32)) * 3 // 4).astype(np.uint8)  # another pen, another scanner
+    assert np.array_equal(prepare(fainter, canvas), seen)
+    assert not np.array_equal(prepare(fainter, canvas_of(network)), prepare(page, canvas_of(network)))

@@ -207,3 +207,38 @@ def test_a_long_table_comes_in_pieces() -> None:
     pieces = list(csv_pieces(["a", "b"], ([number, -0.5] for number in range(4500))))
     assert len(pieces) == 3
     assert pieces[-1].decode().splitlines()[-1] == "4499,-0.5"
+
+
+def warned(found: Measured) -> list[str]:
+    return [words.split(":")[0].split(",")[0] for words in figures(found)["warnings"]]
+
+
+def test_ratios_that_mislead_are_warned_of() -> None:
+    found = measured(llr=True)
+    assert found.pair_scores.llr is not None
+    assert not {"The likelihood ratios mislead on these data"} & set(warned(found))
+    turned = replace(found, pair_scores=replace(found.pair_scores, llr=-4 * found.pair_scores.llr))
+    (words,) = (words for words in figures(turned)["warnings"] if "mislead" in words)
+    assert f"One reference, skilled forgeries: {figures(turned)['pair']['skilled']['cllr']:.2f}" in words
+    assert "8 references" not in words
+
+
+@pytest.mark.parametrize(("threshold", "bands"), [(100.0, None), (0.6, Bands(-9.0, -9.0))])
+def test_bounds_that_do_not_fit_are_warned_of(threshold: float, bands: Bands | None) -> None:
+    """A threshold too high for these data passes every forgery; of a calibrated model its bands are what counts."""
+    found = measured(llr=bands is not None)
+    found = replace(found, threshold=figures(found)["pair"]["skilled"]["eer_threshold"])
+    assert "The bounds of the model do not fit these data" not in warned(found)
+    unfit = replace(found, threshold=threshold, bands=(bands, found.bands[1]) if bands and found.bands else None)
+    (words,) = (words for words in figures(unfit)["warnings"] if "bounds" in words)
+    assert "it would accept 100.0% of the forgeries and reject 0.0% of the genuine signatures" in words
+    assert "(one reference, skilled forgeries)" in words
+
+
+def test_no_error_seen_is_not_told_as_certainty() -> None:
+    found = measured()
+    assert not any("No error was seen" in words for words in figures(found)["warnings"])
+    apart = replace(found.set_scores, distance=np.where(found.set_scores.kind == 0, 0.1, 1.0))
+    (words,) = (words for words in figures(replace(found, set_scores=apart))["warnings"] if "No error" in words)
+    assert "with 8 references, skilled forgeries and 8 references, random forgeries," in words
+    assert "With 5 writers it cannot be excluded that up to 45% of all writers have errors." in words
