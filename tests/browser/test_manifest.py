@@ -65,3 +65,7 @@ def test_the_model_is_explained_where_it_is_chosen(page: Page, stack: Stack) -> 
     page.locator("#model").select_option(index=0)
     chosen = page.locator("#model option:checked").get_attribute("data-words")
     expect(page.locator("#model-words")).to_have_text(chosen or "")
+    caution = page.locator("#model-caution")
+    for label, warned in (("boxed@1", True), ("tiny@1", False)):
+        page.locator("#model").select_option(label)
+        expect(caution).to_be_visible(visible=warned)

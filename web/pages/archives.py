@@ -104,7 +104,14 @@ def archive_values(kind: str, values: Mapping[str, str]) -> dict[str, Any]:
         except CountersignError as error:
             gone = error.message
     labelled = kind in LABELLED
-    shown = {"values": values, "label": values.get("label", ""), "labelled": labelled, "data": upload, "gone": gone}
+    shown = {
+        "values": values,
+        "label": values.get("label", ""),
+        "tag": values.get("tag", ""),
+        "labelled": labelled,
+        "data": upload,
+        "gone": gone,
+    }
     if upload is not None:
         return shown | (look_values(upload) if labelled else {})
     return shown | {"sets": sets_to_choose() if labelled else []}

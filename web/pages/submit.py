@@ -9,7 +9,6 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from shared import registry
-from shared.calibration import calibration_of
 from shared.errors import CountersignError
 from shared.specs import DEFAULT, NETWORKS, TrainSpec
 from web import auth
@@ -87,15 +86,14 @@ def _verify_form(errors: list[FormFault], earlier: Earlier | None = None) -> str
     wanted = request.values.get("model", "") or (before.label if before and before.label in usable else "")
     default = next((model for model, aliases in models if DEFAULT in aliases), None)
     chosen = wanted or (default.label if default else "")
-    calibration = calibration_of(next((model.summary for model, _ in models if model.label == chosen), None))
     return render_template(
         "verify.html",
         models=models,
         chosen=chosen,
-        calibrated_on=calibration.origin if calibration else None,
         way=_way(),
         earlier=earlier,
-        label=request.form.get("label", earlier.job.label if earlier else ""),
+        label=request.values.get("label", earlier.job.label if earlier else ""),
+        tag=request.values.get("tag", (earlier.job.tag or "") if earlier else ""),
         errors=errors,
         settings=services().settings,
     )

@@ -136,7 +136,10 @@ function start(root) {
   for (const choice of root.querySelectorAll("select[data-explained]")) {
     const place = document.getElementById(choice.dataset.explained);
     choice.addEventListener("change", () => {
-      place.textContent = choice.selectedOptions[0].dataset.words ?? "";
+      const { words, caution } = choice.selectedOptions[0].dataset;
+      place.textContent = words ?? "";
+      const warned = document.getElementById(`${choice.id}-caution`);
+      if (warned) [warned.textContent, warned.hidden] = [caution ?? "", !caution];
     });
   }
   for (const form of root.querySelectorAll("form[data-upload]")) {

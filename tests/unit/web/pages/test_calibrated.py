@@ -12,7 +12,7 @@ from tests.factories import calibration, unbacked_model
 from tests.unit.web.pages.conftest import Browser, add_job, add_results
 from web.pages.words import likelihood, odds
 
-WARNING = "calibrated on generated signatures, not on people's"
+WARNING = "calibrated on generated signatures, not on people&#39;s"
 
 
 def summary_of(**options: Any) -> dict[str, Any]:
