@@ -2,23 +2,42 @@
 
 from __future__ import annotations
 
+import re
+
 from shared.specs import NETWORKS, Preprocessing, canvas_of
 
 SENT = "sent"  # the region as it was sent; other views are canvases, as networks see them
 
 
+_SCALED = re.compile(r"(?P<view>.+)-scaled-(?P<enlarge>[1-4])-(?P<reduce>[1-9]|1[0-6])")
+
+
 def canvas_view(network: str, preprocessing: Preprocessing) -> str:
-    """The view that shows what a model version sees: the network's name, and the preset unless it is ``signature``."""
-    if preprocessing.preset == "signature":
-        return network
-    return f"{network}-photo" if preprocessing.channels == 1 else f"{network}-colours"
+    """The view that shows what a model version sees: the network's name, the preset unless it is ``signature``, and
+    the factors that its scans are scaled by, where they are.
+    """
+    if preprocessing.preset != "signature":
+        return f"{network}-photo" if preprocessing.channels == 1 else f"{network}-colours"
+    factors = (preprocessing.enlarge, preprocessing.reduce)
+    return network if factors == (1, 1) else f"{network}-scaled-{factors[0]}-{factors[1]}"
+
+
+def canvas_named(view: str) -> Preprocessing | None:
+    """The canvas of a view; None where it is the view of none."""
+    found = _SCALED.fullmatch(view)
+    canvas = _CANVASES.get(found["view"] if found else view)
+    if found is None or canvas is None:
+        return canvas
+    if canvas.scale != "keep" or canvas.preset != "signature":
+        return None
+    return canvas.model_copy(update={name: int(found[name]) for name in ("enlarge", "reduce")})
 
 
 def _canvases(network: str) -> tuple[Preprocessing, ...]:
     return (canvas_of(network), canvas_of(network, "photo"), canvas_of(network, "photo", 3))
 
 
-CANVASES = {canvas_view(network, canvas): canvas for network in NETWORKS for canvas in _canvases(network)}
+_CANVASES = {canvas_view(network, canvas): canvas for network in NETWORKS for canvas in _canvases(network)}
 
 
 def view_key(region_id: int, view: str) -> str:

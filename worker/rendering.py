@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.errors import UnusableImage
 from shared.jobs.work import load_sources
-from shared.views import CANVASES, SENT, view_key
+from shared.views import SENT, canvas_named, view_key
 from worker.context import Context
 from worker.ml.images import prepare, view_png
 from worker.regions import RegionReader
@@ -18,13 +18,14 @@ def render_view(context: Context, region_id: int, view: str) -> None:
         return  # asked for twice
     with context.database.read() as session:
         source = load_sources(session, {region_id}).get(region_id)
-    if source is None or (view != SENT and view not in CANVASES):
+    canvas = canvas_named(view)
+    if source is None or (view != SENT and canvas is None):
         return
     try:
         with RegionReader(context.settings, context.store) as reader:
-            pixels = reader.pixels(source, 3 if view == SENT else CANVASES[view].channels)
-        if view != SENT:
-            pixels = prepare(pixels, CANVASES[view])
+            pixels = reader.pixels(source, canvas.channels if canvas else 3)
+        if canvas:
+            pixels = prepare(pixels, canvas)
     except UnusableImage:
         return  # the comparison's answer says what is wrong with it
     context.store.put(view_key(region_id, view), [view_png(pixels, MAX_SIDE)])

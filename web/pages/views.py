@@ -10,7 +10,7 @@ from flask import Blueprint, Response, current_app, send_file
 from shared.errors import NotFound
 from shared.queue import TaskNames
 from shared.tables import Region
-from shared.views import CANVASES, SENT, view_key
+from shared.views import SENT, canvas_named, view_key
 from web.services import services
 
 WAIT = "VIEW_WAIT_SECONDS"  # the application's setting: how long a picture is waited for
@@ -35,7 +35,7 @@ def region_view(region_id: int, view: str) -> Response:
     """
     with services().database.read() as session:
         region = session.get(Region, region_id)
-    if region is None or (view != SENT and view not in CANVASES):
+    if region is None or (view != SENT and canvas_named(view) is None):
         raise NotFound("view_unknown", "There is no such picture.")
     key = view_key(region_id, view)
     if not services().store.exists(key):

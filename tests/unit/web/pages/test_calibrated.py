@@ -85,7 +85,7 @@ def test_the_form_says_what_the_model_was_calibrated_on(browser: Browser, sqlite
     assert WARNING in text
     assert "boxed@1 (default): EER 10.0\u00a0%, calibrated on generated signatures" in text
     assert "own@1: EER 10.0\u00a0%, calibrated<" in text
-    assert WARNING not in browser.text("/verify?model=own@1")
+    assert 'id="model-caution" role="status" hidden>' in browser.text("/verify?model=own@1")
     assert "With one reference, about 1 in 100 skilled forgeries would be accepted" in text
 
 

@@ -42,7 +42,7 @@ def test_the_default_model_is_chosen_with_its_figures(browser: Browser, sqlite_d
     unbacked_model(sqlite_database, "newer")
     text = browser.text("/verify")
     assert ">paper@1 (default): EER –, threshold 0.7500</option>" in text
-    assert 'value="newer@1" selected>' in browser.text("/verify?model=newer@1")
+    assert 'value="newer@1" selected ' in browser.text("/verify?model=newer@1")
 
 
 def test_a_pair_is_queued(browser: Browser, sqlite_database: Database, doorbell: Doorbells) -> None:
