@@ -45,6 +45,14 @@ def view_key(region_id: int, view: str) -> str:
     return f"views/{region_id}-{view}.png"
 
 
+TEST, NEAREST = "test", "nearest"  # pictures of an identification's answer: the test image, one of its nearest category
+
+
+def answer_key(job_id: str, ordinal: int, which: str) -> str:
+    """The blob that holds a picture of an answer."""
+    return f"answers/{job_id}-{ordinal}-{which}.png"
+
+
 MOST_SAMPLES = 24  # pictures on a contact sheet
 
 
