@@ -246,7 +246,7 @@ def promise(model: ModelVersion, kind: str = "verify") -> str:
     of = f"{validation.get('forgeries') or ''} forgeries".strip()
     if kind == "identify":
         return (
-            f"What is farther than {fixed(model.threshold)} from every category is none of these. There, one image a "
-            f"category, {in_a_hundred(eer)} {of} would be named, and as many of a category's own turned away."
+            f"What is farther than {fixed(model.threshold)} from every category is none of these. With one image a "
+            f"category, {in_a_hundred(eer)} {of} would be named, and as many of a category's own images turned away."
         )
     return f"{in_a_hundred(eer).capitalize()} {of} would be accepted, and as many genuine signatures rejected."
