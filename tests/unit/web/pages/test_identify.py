@@ -69,6 +69,14 @@ def test_the_form_says_what_the_archive_must_look_like(browser: Browser, sqlite_
         assert words in text
 
 
+def test_the_form_says_what_the_threshold_means(browser: Browser, sqlite_database: Database) -> None:
+    summary = {"validation": {"eer": 0.02, "forgeries": "skilled"}}
+    unbacked_model(sqlite_database, threshold=0.75, summary=summary)
+    text = browser.text("/identify")
+    assert "What is farther than 0.7500 from every category is none of these." in text
+    assert "about 2 in 100 skilled forgeries would be named" in text
+
+
 def test_an_identification_is_queued(browser: Browser, sqlite_database: Database, doorbell: Doorbells) -> None:
     unbacked_model(sqlite_database)
     response = browser.post("/identify", archive=archive(), model="paper@1", threshold="0.5", label="")

@@ -241,6 +241,18 @@ def test_only_a_verification_is_submitted_again(browser: Browser, sqlite_databas
     assert browser.get("/verify?again=job_gone").status_code == 404
 
 
+def test_a_model_is_chosen_by_any_name_and_none_in_its_place(browser: Browser, sqlite_database: Database) -> None:
+    unbacked_model(sqlite_database, "paper")
+    unbacked_model(sqlite_database, "newer")
+    for name in ("newer", "newer@1"):
+        assert '<option value="newer@1" selected ' in browser.text(f"/verify?model={name}")
+    for name in ("default", ""):
+        assert '<option value="paper@1" selected ' in browser.text(f"/verify?model={name}")
+    text = browser.text("/verify?model=gone@1")
+    assert '<option value="">Choose a model</option>' in text
+    assert "selected" not in text
+
+
 def test_the_marks_go_with_a_verification_that_is_submitted_again(browser: Browser, sqlite_database: Database) -> None:
     unbacked_model(sqlite_database, "older")
     unbacked_model(sqlite_database, "newer")
