@@ -37,6 +37,7 @@ class TaskNames:
     TUNE = "countersign.tune"
     IDENTIFY = "countersign.identify"
     RENDER = "countersign.render"
+    PICTURE = "countersign.picture"
     LOOK = "countersign.look"
     SWEEP = "countersign.sweep"
     DELIVER = "countersign.deliver"
@@ -50,6 +51,7 @@ QUEUE_OF = {
     TaskNames.TUNE: QueueNames.TRAIN,
     TaskNames.IDENTIFY: QueueNames.BATCH,
     TaskNames.RENDER: QueueNames.IO,
+    TaskNames.PICTURE: QueueNames.IO,
     TaskNames.LOOK: QueueNames.IO,
     TaskNames.SWEEP: QueueNames.IO,
     TaskNames.DELIVER: QueueNames.IO,
