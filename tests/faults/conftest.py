@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +12,8 @@ from tests.factories import ModelFile
 from tests.faults.night import Night, a_night
 from tests.servers import Stack
 
-POISON = {"PYTHONPATH": str(Path(__file__).parent / "poison")}  # makes one image deadly, and nothing else
+_PATHS = (str(Path(__file__).parent / "poison"), os.environ.get("PYTHONPATH"))
+POISON = {"PYTHONPATH": os.pathsep.join(filter(None, _PATHS))}  # makes one image deadly, and nothing else
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.long)]
 
 
