@@ -34,6 +34,7 @@ checkpoint_damaged | What a training had kept is damaged. | Start the training a
 comparison_unknown | The job has no comparison of this number. | Take ordinals from the job's results.
 conflict | The thing is not in a state that allows this. | Look at it again, then decide.
 crashed | The work ended its worker again and again. | Look at the images named; the server's log may say why.
+database_unavailable | The database is away, or was busy for too long. | Try again in a minute; tell the operator if it stays so.
 digest_invalid | A digest is not written as this API writes them. | Write sha256: and 64 hexadecimal digits.
 digest_mismatch | The bytes that arrived are not those of the Content-Digest. | Send them again; they changed on the way.
 digest_missing | An upload by PUT must say its digest. | Send the header Content-Digest: sha-256=:BASE64:.

@@ -264,6 +264,26 @@ def test_what_was_encoded_is_kept_before_the_claim_ends(
         assert session.get_one(Region, region_id).digest == "sha256:d"
 
 
+def test_of_two_jobs_in_a_claim_the_cancelled_one_is_let_go(
+    context: Context, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim may take minutes where many references are new: who cancels does not wait for the other job."""
+    monkeypatch.setattr(between, "NEWS_SECONDS", -1.0)
+    images = {"a": png(1), "b": png(2)}
+    unwanted, wanted = (taken_in(context, submit, ("1", "a", "b"), images=images) for _ in range(2))
+    claim = _claim(context)
+    assert {chunk.job_id for chunk in claim.chunks} == {unwanted.id, wanted.id}
+    heard = BetweenBatches(context, claim, Scored(), lambda: None)
+    request_cancel(context.database, unwanted.public_id, None)
+    assert reload(context.database, unwanted).state == JobState.CANCELLING
+    heard()
+    assert reload(context.database, unwanted).state == JobState.CANCELLED
+    heard()
+    score_claim(context, models_of(context), claim)
+    assert reload(context.database, wanted).state == JobState.SUCCEEDED
+    assert (reload(context.database, unwanted).done, results_of(context.database, unwanted)) == (0, [])
+
+
 def test_the_row_that_kills_its_workers_is_found_and_answered(context: Context, submit: Submit) -> None:
     """Row 6 ends each worker that claims it; all others are scored, and it is answered ``crashed``."""
     images = {f"{n}.png": png(n) for n in range(10)}
