@@ -143,6 +143,7 @@ server_unreachable | The client got no answer. | Check the address; see whether 
 service_unavailable | A part that the server needs is away. | Try again in a minute.
 signature_invalid | A webhook is not signed with this secret, or was signed long ago. | Refuse it; check the secret and the clock.
 storage_full | The server's disk is full; nothing was kept. | Try again when there is room.
+storage_unavailable | The server's storage is not mounted. | Try again in a minute; tell the operator if it stays so.
 streams_busy | The server watches as many jobs as it has places for. | Poll the job instead, or try again in a moment.
 table_missing | A list that the data set needs is not in the archive. | Add it.
 table_too_large | A list is larger than is read. | Part it.

@@ -124,6 +124,7 @@ class Receiver(ThreadingHTTPServer):
     def __init__(self, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Receiving)
         self.status = 204
+        self.pause = 0.0  # seconds before it answers
         self.location = ""  # of a redirect
         self.got: list[tuple[str, dict[str, str], bytes]] = []  # path, headers, body
         self.scheme = "http"
@@ -158,6 +159,7 @@ class _Receiving(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append((self.path, dict(self.headers), body))
+        time.sleep(self.server.pause)
         self.send_response(self.server.status)
         if self.server.location:
             self.send_header("Location", self.server.location)

@@ -34,6 +34,30 @@ def postgresql_night(
         yield night
 
 
+@pytest.fixture(autouse=True)
+def _counted(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Count the rows that a test compares."""
+    nights: dict[str, Night] = {}
+    for name in ("sqlite_night", "postgresql_night", "night"):
+        if name in request.fixturenames:
+            nights[name] = request.getfixturevalue(name)
+    before = {name: night.compared for name, night in nights.items()}
+    yield
+    _compared[request.node.name] = sum(night.compared - before[name] for name, night in nights.items())
+
+
+_compared: dict[str, int] = {}  # by test
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much was compared, for the table in docs/RELIABILITY.md."""
+    if _compared:
+        terminalreporter.section("rows compared with those of an undisturbed run")
+        for name, rows in _compared.items():
+            terminalreporter.write_line(f"{rows:7,}  {name}")
+        terminalreporter.write_line(f"{sum(_compared.values()):7,}  in {len(_compared)} tests")
+
+
 @pytest.fixture(params=KINDS)
 def night(request: pytest.FixtureRequest) -> Night:
     """A stack on SQLite in every run of the tests, and on PostgreSQL too in ``make faults``."""
