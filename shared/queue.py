@@ -10,6 +10,7 @@ from kombu import Queue  # type: ignore[attr-defined]  # re-exported lazily
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from shared import broker
 from shared.config import Settings
 from shared.errors import Unavailable
 
@@ -78,6 +79,7 @@ def _queues() -> list[Any]:
 
 def make_celery(settings: Settings) -> Celery:
     """The Celery application for the broker of ``settings``."""
+    broker.register()
     app = Celery("countersign", broker=settings.redis_url)
     app.conf.update(
         task_serializer="json",
