@@ -45,7 +45,7 @@ format: $(STAMP) ## let ruff format the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(STAMP) ## measure speed; writes benchmarks/out/
+bench: $(STAMP) ## measure speed; writes benchmarks/SPEED.md
 	$(BIN)/python -m benchmarks
 
 accuracy: $(STAMP) ## error rates on real signatures: CEDAR=DIR ICDAR=DIR; FRESH=1 begins anew

@@ -1,4 +1,4 @@
-"""``make bench``: measure the rows of the table of speed, print it, write it to ``benchmarks/out`` with a chart."""
+"""``make bench``: measure the rows of the table of speed, print it, write it to ``SPEED.md`` with a chart."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import platform
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import click
@@ -16,9 +17,11 @@ from rich.table import Table
 
 from benchmarks.speed import SUBJECTS
 from benchmarks.speed.chart import chart
-from benchmarks.speed.row import Outcome, Plan, Row, Sample, Subject
+from benchmarks.speed.page import page, wish
+from benchmarks.speed.row import Outcome, Plan, Sample, Subject
 
-OUT = Path("benchmarks/out")
+OUT = Path("benchmarks/out")  # of quick runs
+KEPT = Path("benchmarks")  # of those to report
 NAMES = [row.name for subject in SUBJECTS for row in subject.rows]
 
 
@@ -73,29 +76,40 @@ def _table(outcomes: list[Outcome]) -> Table:
             row.beside,
             f"{ratio:.3g}",
             f"{lowest:.3g} to {highest:.3g}",
-            _wish(row),
+            wish(row),
             "yes" if outcome.held else "no",
         )
     return table
 
 
-def _wish(row: Row) -> str:
-    side = "at most" if row.lower else "at least"
-    return f"{side} {row.wanted:g}x" if row.of == "ratio" else f"{side} {row.wanted:,g} {row.unit}"
-
-
 def _write(outcomes: list[Outcome], quick: bool) -> None:
-    OUT.mkdir(parents=True, exist_ok=True)
+    """To ``benchmarks/speed.*`` and ``SPEED.md``, beside the rows that were measured before; a quick run apart."""
+    folder = OUT if quick else KEPT
+    folder.mkdir(parents=True, exist_ok=True)
     machine = {
-        "processor": platform.processor() or platform.machine(),
+        "processor": _processor(),
         "cores": os.cpu_count(),
         "torch": torch.__version__,
         "gpu": torch.cuda.get_device_name(0) if torch.cuda.is_available() else None,
     }
-    document = {"machine": machine, "quick": quick, "rows": [outcome.document() for outcome in outcomes]}
-    (OUT / "speed.json").write_text(json.dumps(document, indent=2) + "\n")
-    (OUT / "speed.svg").write_text(chart(outcomes))
-    click.echo(f"Written to {OUT / 'speed.json'} and {OUT / 'speed.svg'}.")
+    figures = folder / "speed.json"
+    before = json.loads(figures.read_text()) if figures.exists() else {}
+    known = [Outcome.of(row) for row in before["rows"]] if before.get("machine") == machine else []
+    found = {outcome.row.name: outcome for outcome in [*known, *outcomes]}
+    every = [found[name] for name in NAMES if name in found]
+    document = {"machine": machine, "quick": quick, "rows": [outcome.document() for outcome in every]}
+    figures.write_text(json.dumps(document, indent=2) + "\n")
+    (folder / "speed.svg").write_text(chart(every))
+    (folder / "SPEED.md").write_text(page(document, every))
+    click.echo(f"Written to {folder}/: speed.json, speed.svg, SPEED.md")
+
+
+def _processor() -> str:
+    """The processor's name, as Linux tells it."""
+    with suppress(OSError, StopIteration):
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        return next(line.partition(": ")[2] for line in lines if line.startswith("model name"))
+    return platform.processor() or platform.machine()
 
 
 if __name__ == "__main__":

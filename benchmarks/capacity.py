@@ -1,6 +1,6 @@
 """What a bank needs for so many comparisons a night, from the figures of ``make bench``; fills in ``docs/CAPACITY.md``.
 
-``python -m benchmarks.capacity`` reads ``benchmarks/out/speed.json`` and rewrites what stands between the two marks.
+``python -m benchmarks.capacity`` reads ``benchmarks/speed.json`` and rewrites what stands between the two marks.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import click
 
-FIGURES = Path("benchmarks/out/speed.json")
+FIGURES = Path("benchmarks/speed.json")
 PAGE = Path("docs/CAPACITY.md")
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
 NIGHT = 8 * 3600.0  # seconds
@@ -141,7 +141,7 @@ def fill_in(page: str, computed: str) -> str:
 
 @click.command()
 def main() -> None:
-    """Fill in docs/CAPACITY.md from benchmarks/out/speed.json."""
+    """Fill in docs/CAPACITY.md from benchmarks/speed.json."""
     if not FIGURES.exists():
         raise click.ClickException(f"{FIGURES} is not there; run make bench")
     PAGE.write_text(fill_in(PAGE.read_text(), figures(json.loads(FIGURES.read_text()))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
@@ -95,6 +95,12 @@ class Outcome:
     @property
     def held(self) -> bool:
         return self.seen <= self.row.wanted if self.row.lower else self.seen >= self.row.wanted
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Outcome:
+        """As :meth:`document` wrote it."""
+        row = Row(**{name: document[name] for name in (field.name for field in fields(Row))})
+        return cls(row, tuple(Sample(row.name, turn["ours"], turn["other"]) for turn in document["turns"]))
 
     def document(self) -> dict[str, Any]:
         """As it is written to the JSON file."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from xml.etree import ElementTree
 
 import pytest
 
 from benchmarks.speed import SUBJECTS
 from benchmarks.speed.chart import chart, margin_of
+from benchmarks.speed.page import page
 from benchmarks.speed.polling import poll
 from benchmarks.speed.processes import largest_growth
 from benchmarks.speed.referee import Referee
@@ -37,6 +39,19 @@ def test_the_chart_names_each_row() -> None:
     seen = [outcome(row, (1.0, 1.0)) for subject in SUBJECTS for row in subject.rows]
     text = " ".join(ElementTree.fromstring(chart(seen)).itertext())  # noqa: S314 (our own)
     assert all(row.name in text for subject in SUBJECTS for row in subject.rows)
+
+
+def test_a_row_comes_back_from_its_file_as_it_was() -> None:
+    seen = outcome(Row("a", "b", "ms", "c", 40.0, "ours", lower=True), (30.0, 2.0), (20.0, 1.0))
+    assert Outcome.of(json.loads(json.dumps(seen.document()))) == seen
+
+
+def test_the_page_says_which_rows_are_not_held() -> None:
+    machine = {"cores": 2, "processor": "some", "gpu": None, "torch": "2"}
+    seen = [outcome(Row("kept", "", "", "", 2.0), (3, 1)), outcome(Row("missed", "", "", "", 2.0), (1, 1))]
+    lines = page({"machine": machine, "quick": False}, seen).splitlines()
+    held = {line.split("|")[1].strip(): line.split("|")[7].strip() for line in lines if line.startswith("| ")}
+    assert (held["kept"], held["missed"]) == ("yes", "**no**")
 
 
 def test_names_of_rows_are_told_apart() -> None:

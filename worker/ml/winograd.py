@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 Doubles = NDArray[np.float64]
 
@@ -19,17 +20,47 @@ _POINTS = (0.0, 1.0, -1.0, 2.0, -2.0, 0.5, -0.5)  # and infinity: small numbers,
 _TILES = {3: 6, 5: 4}  # kernel's side: the outputs' side; 8 x 8 points for both
 # Channels in times channels out. With fewer, making the tiles costs more than it spares (benchmarks/NOTES.md).
 _LEAST_CHANNELS = 24_000
-_ROOM = 2**24  # bytes of tiles at a time: more only leave the caches
+_NEW = (nn.Conv2d, nn.BatchNorm2d, nn.MaxPool2d, nn.Linear)  # layers whose output nobody else reads
+_CONVOLVED = 16  # images from which on torch leaves a convolution of 1 x 1 to oneDNN, with one thread too
+_LEAST_PRODUCTS = 2**23  # multiplications at one point; with fewer the call itself costs more than it gains
+_ROOM = 2**26  # bytes of tiles at a time: with fewer the products at each point become small
 
 
 def quickened(network: nn.Module) -> nn.Module:
-    """``network`` with each convolution that gains by it replaced; changes it in place, and its state dict with it."""
+    """``network``, in evaluation mode, made quicker: changes it in place, and its state dict with it.
+
+    A normalisation becomes part of the convolution before it; a ReLU changes places with the pooling behind it, which
+    leaves it a quarter of the numbers; convolutions that gain by it are computed by Winograd's method.
+    """
     for name, layer in list(network.named_children()):
-        if isinstance(layer, nn.Conv2d) and _gains(layer):
-            setattr(network, name, Winograd(layer))
-        else:
-            quickened(layer)
+        setattr(network, name, _in_order(layer) if isinstance(layer, nn.Sequential) else _replaced(layer))
     return network
+
+
+def _in_order(layers: nn.Sequential) -> nn.Sequential:
+    """The same for layers that follow each other."""
+    made: list[nn.Module] = []
+    for layer in layers:
+        before = made[-1] if made else None
+        if isinstance(layer, nn.BatchNorm2d) and isinstance(before, nn.Conv2d):
+            made[-1] = fuse_conv_bn_eval(before, layer)
+        elif isinstance(layer, nn.MaxPool2d) and isinstance(before, nn.ReLU):
+            made[-1:] = [layer, before]  # the largest of what is cut off at 0 is what is cut off of the largest
+        elif isinstance(layer, nn.ReLU) and isinstance(before, _NEW):
+            made.append(nn.ReLU(inplace=True))
+        else:
+            made.append(layer)
+    return nn.Sequential(*map(_replaced, made))
+
+
+def _replaced(layer: nn.Module) -> nn.Module:
+    if not isinstance(layer, nn.Conv2d):
+        return _in_order(layer) if isinstance(layer, nn.Sequential) else quickened(layer)
+    if _gains(layer):
+        return Winograd(layer)
+    if layer.in_channels == 1:  # torch takes a single channel's weights for channels first, and reorders them each time
+        layer.weight.data = layer.weight.data.permute(0, 2, 3, 1).contiguous().permute(0, 3, 1, 2)
+    return layer
 
 
 def _gains(layer: nn.Conv2d) -> bool:
@@ -63,8 +94,8 @@ class Winograd(nn.Module):
         self.padding = (padding[1], padding[0])  # across, down
         inward, kernel, outward = transforms(self.outputs, self.side)
         weights = layer.weight.detach().cpu().double().numpy()
-        kernels = np.einsum("ia,jb,ocab->ijco", kernel, kernel, weights, optimize=True)
-        self.register_buffer("kernels", _single(kernels).flatten(0, 1).contiguous())  # (points^2, in, out)
+        kernels = np.einsum("ia,jb,ocab->ijoc", kernel, kernel, weights, optimize=True)
+        self.register_buffer("kernels", _single(kernels).flatten(0, 1).contiguous())  # (points^2, out, in)
         self.register_buffer("inward", _single(inward))
         self.register_buffer("outward", _single(outward))
         self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().clone())
@@ -76,13 +107,13 @@ class Winograd(nn.Module):
         width = maps.shape[3] + 2 * across - self.side + 1
         rows, columns = -(-height // self.outputs), -(-width // self.outputs)
         beyond = (columns * self.outputs - width, rows * self.outputs - height)
-        padded = functional.pad(
-            maps.permute(0, 2, 3, 1), (0, 0, across, across + beyond[0], down, down + beyond[1])
-        )  # (N, H + .., W + .., C)
-        channels = self.kernels.shape[1] + self.kernels.shape[2]
-        together = max(1, _ROOM // (4 * self.points**2 * rows * columns * channels))  # images
-        parts = [self._convolve(part)[:, :height, :width] for part in torch.split(padded, together)]
-        return torch.cat(parts).permute(0, 3, 1, 2)
+        margins = (0, 0, across, across + beyond[0], down, down + beyond[1])
+        together = max(1, _ROOM // (4 * self.points**2 * rows * columns * sum(self.kernels.shape[1:])))  # images
+        out = maps.new_empty(len(maps), height, width, self.kernels.shape[1])
+        for first in range(0, len(maps), together):
+            part = functional.pad(maps[first : first + together].permute(0, 2, 3, 1), margins)
+            out[first : first + together] = self._convolve(part)[:, :height, :width]
+        return out.permute(0, 3, 1, 2)
 
     def _convolve(self, padded: torch.Tensor) -> torch.Tensor:
         """Whole tiles: (N, rows x outputs + side - 1, ..., C) to (N, rows x outputs, columns x outputs, O)."""
@@ -91,11 +122,27 @@ class Winograd(nn.Module):
         count, rows, columns, channels = tiles.shape[:4]
         flat = tiles.permute(4, 5, 0, 1, 2, 3).reshape(points, -1)
         seen = _both_ways(self.inward, flat).view(points**2, -1, channels)
-        made = torch.bmm(seen, self.kernels)  # (points^2, N x rows x columns, O)
+        made = self._over_channels(seen)
         out = _both_ways(self.outward, made.view(points, -1)).view(step, step, count, rows, columns, -1)
         if self.bias is not None:
-            out = out + self.bias
+            out.add_(self.bias)
         return out.permute(2, 3, 0, 4, 1, 5).reshape(count, rows * step, columns * step, -1)
+
+    def _over_channels(self, seen: torch.Tensor) -> torch.Tensor:
+        """Tiles (points^2, T, C) times the kernels: (points^2, T, O).
+
+        As convolutions of 1 x 1 where they are as quick as torch can be: oneDNN's, of 16 images or more, have twice the
+        rate of its matrix products, which on some processors know no AVX-512.
+        """
+        count, channels = seen.shape[1:]
+        if count % _CONVOLVED or count * self.kernels[0].numel() < _LEAST_PRODUCTS:
+            return torch.bmm(seen, self.kernels.transpose(1, 2))
+        made = seen.new_empty(len(seen), count, self.kernels.shape[1])
+        for tiles, kernel, place in zip(seen, self.kernels, made, strict=True):
+            images = tiles.view(_CONVOLVED, -1, 1, channels).permute(0, 3, 1, 2)
+            product = functional.conv2d(images, kernel[:, :, None, None])
+            place.view(_CONVOLVED, -1, 1, len(kernel)).copy_(product.permute(0, 2, 3, 1))
+        return made
 
 
 def transforms(outputs: int, side: int) -> tuple[Doubles, Doubles, Doubles]:

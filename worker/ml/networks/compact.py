@@ -22,7 +22,7 @@ class _Block(nn.Module):
             self.shortcut = nn.Sequential(nn.Conv2d(inward, outward, 1, stride, bias=False), nn.BatchNorm2d(outward))
 
     def forward(self, maps: torch.Tensor) -> torch.Tensor:
-        return torch.relu(self.body(maps) + self.shortcut(maps))
+        return torch.relu_(self.body(maps) + self.shortcut(maps))
 
 
 class Compact(nn.Module):

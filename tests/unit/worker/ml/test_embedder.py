@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.specs import NETWORKS, Preprocessing
-from worker.ml.embedder import Embedder
+from worker.ml.embedder import Embedder, as_input
 from worker.ml.networks import build
 
 SMALL = Preprocessing(height=16, width=20)
@@ -107,3 +109,19 @@ def test_canvases_in_colour_become_three_planes() -> None:
     assert Embedder(Colours(), seen, CPU).embed(pixels) == pytest.approx(np.array([[10, 20, 30], [20, 0, 100]]))
     with pytest.raises(ValueError, match="16 x 20 x 3"):
         Embedder(Colours(), seen, CPU).embed(pixels[..., 0])
+
+
+def test_streams_do_not_show() -> None:
+    network, pixels = Tiny(), canvases(11)
+    plain = Embedder(copy.deepcopy(network), SMALL, CPU).embed(pixels)
+    assert Embedder(network, SMALL, CPU, batch=4, streams=2).embed(pixels) == pytest.approx(plain, abs=1e-6)
+    assert sorted(network.batches) == [3, 4, 4]
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_the_input_is_channels_last_with_a_single_channel_too(channels: int) -> None:
+    shape = (2, 6, 5) if channels == 1 else (2, 6, 5, 3)
+    pixels = np.random.default_rng(3).integers(0, 256, shape, dtype=np.uint8)
+    made = as_input(pixels, CPU)
+    assert (made.shape, made.stride()) == ((2, channels, 6, 5), (30 * channels, 1, 5 * channels, channels))
+    assert made.permute(0, 2, 3, 1).numpy() == pytest.approx(pixels.reshape(2, 6, 5, channels) / 255)

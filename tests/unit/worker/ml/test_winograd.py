@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from shared.specs import Preprocessing, TrainSpec, canvas_of
+from shared.specs import NETWORKS, Preprocessing, TrainSpec, canvas_of
 from worker.ml.compare import euclidean
 from worker.ml.embedder import Embedder
 from worker.ml.fit import fit
@@ -65,29 +65,28 @@ def test_the_numbers_are_those_of_the_plain_convolution(
 def test_many_images_are_convolved_a_few_at_a_time() -> None:
     torch.manual_seed(1)
     layer = nn.Conv2d(96, 256, 5, padding=2)
-    maps = torch.randn(7, 96, 23, 23).to(memory_format=torch.channels_last)
+    maps = torch.randn(23, 96, 23, 23).to(memory_format=torch.channels_last)
     with torch.no_grad():
         together, singly = Winograd(layer)(maps), torch.cat([Winograd(layer)(one[None]) for one in maps])
-    assert torch.allclose(together, singly, atol=1e-4)
+    assert torch.allclose(together, singly, atol=1e-4)  # of a single one the products are too small for oneDNN
 
 
-def test_layers_are_replaced_only_where_it_gains() -> None:
-    assert _replaced("seed") == ["features.3", "features.7", "features.9"]
-    assert _replaced("compact") == _of_160("compact")
-    assert _replaced("conv4") == _replaced("ink") == []
+@pytest.mark.parametrize(("name", "count"), [("seed", 3), ("compact", 3), ("conv4", 0), ("ink", 0)])
+def test_layers_are_replaced_only_where_it_gains(name: str, count: int) -> None:
+    assert sum(isinstance(layer, Winograd) for layer in quickened(build(name).eval()).modules()) == count
 
 
-def _replaced(name: str) -> list[str]:
-    network = quickened(build(name).eval())
-    return [where for where, layer in network.named_modules() if isinstance(layer, Winograd)]
-
-
-def _of_160(name: str) -> list[str]:
-    return [
-        where
-        for where, layer in build(name).named_modules()
-        if isinstance(layer, nn.Conv2d) and layer.in_channels == layer.out_channels == 160
-    ]
+@pytest.mark.parametrize("name", sorted(NETWORKS))
+def test_each_network_gives_the_same_numbers(name: str) -> None:
+    torch.manual_seed(4)
+    network, canvas = build(name), canvas_of(name)
+    for layer in network.modules():
+        if isinstance(layer, nn.BatchNorm2d):  # as training leaves them
+            layer.running_mean, layer.running_var = torch.randn_like(layer.bias), torch.rand_like(layer.bias) + 0.5
+    canvases = np.random.default_rng(2).integers(0, 256, (16, *canvas.shape), dtype=np.uint8)
+    plain = Embedder(copy.deepcopy(network), canvas, CPU).embed(canvases)
+    quick = Embedder(quickened(network.eval()), canvas, CPU).embed(canvases)
+    assert np.abs(quick - plain).max() < 1e-4 * np.abs(plain).max()
 
 
 @pytest.fixture(scope="module")
