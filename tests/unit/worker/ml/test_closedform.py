@@ -13,8 +13,9 @@ from worker.ml.compare import comparer
 from worker.ml.embedder import Embedder
 from worker.ml.fit import fit
 from worker.ml.images import prepare
-from worker.ml.inkstats import LENGTH
-from worker.ml.networks.ink import DIFFERENCES, FEATURES, Ink, pair_features
+from worker.ml.inkpairs import DIFFERENCES, FEATURES, OF_STRENGTH, WHOLES, Norm, pair_features, usual_features
+from worker.ml.inkstats import LENGTH, SLICES
+from worker.ml.networks.ink import REPRESENTATION, SHARE, Ink
 from worker.ml.sampling import Labels, Split
 from worker.ml.synthesis import generate_writer
 from worker.ml.trained import EpochRow, FitResult, Stopped
@@ -113,23 +114,70 @@ def test_the_logistic_fit_is_at_its_minimum() -> None:
         assert cost(found) < cost(found + step)
 
 
+def norm_of(centre: float = 0.5) -> Norm:
+    one = np.ones(LENGTH)
+    return Norm(centre * one, one, one, np.ones(WHOLES))
+
+
 def test_equal_statistics_have_no_features_and_any_difference_has() -> None:
-    rows = np.random.default_rng(2).random((2, Ink().spread.numel())).astype(np.float32)
-    norm = np.full(rows.shape[1], 0.5), np.ones(rows.shape[1])
-    assert not pair_features(rows, rows, norm).any()
-    features = pair_features(rows[:1], rows[1:], norm)
+    rows = np.random.default_rng(2).random((2, LENGTH)).astype(np.float32)
+    rows[:, SLICES["shape_grid"]] /= np.linalg.norm(rows[:, SLICES["shape_grid"]], axis=1, keepdims=True)
+    assert not pair_features(rows, rows, norm_of()).any()
+    features = pair_features(rows[:1], rows[1:], norm_of())
     assert features.shape == (1, FEATURES)
     assert (features[:, :DIFFERENCES] > 0).all()
-    assert np.array_equal(features, pair_features(rows[1:], rows[:1], norm))
+    assert features == pytest.approx(pair_features(rows[1:], rows[:1], norm_of()), abs=1e-6)
 
 
 def test_the_kind_of_signature_says_what_a_difference_weighs() -> None:
-    rows = np.random.default_rng(2).random((2, Ink().spread.numel())).astype(np.float32)
-    one = np.ones(rows.shape[1])
-    below, above = (pair_features(rows[:1], rows[1:], (centre * one, one)) for centre in (-9.0, 9.0))
+    rows = np.random.default_rng(2).random((2, LENGTH)).astype(np.float32)
+    below, above = (pair_features(rows[:1], rows[1:], norm_of(centre)) for centre in (-9.0, 9.0))
     assert np.array_equal(below[:, :DIFFERENCES], above[:, :DIFFERENCES])
     strongest = 3 * below[:, :DIFFERENCES].mean()
     assert below[:, DIFFERENCES:] == pytest.approx(strongest), (
         "a kind beyond all that was seen is taken for its extreme"
     )
     assert above[:, DIFFERENCES:] == pytest.approx(-strongest)
+
+
+def test_a_signature_is_measured_by_those_that_resemble_it_most() -> None:
+    """Against plain loops over the cohort: the nearest are skipped, the next ones averaged, strangers alone count."""
+    random = np.random.default_rng(4)
+    rows, cohort = (random.random((count, LENGTH)).astype(np.float32) for count in (3, 40))
+    strangers = random.random((3, 40)) < 0.7
+    features, found = usual_features(rows, cohort, norm_of(), strangers)
+    assert not features[:, :DIFFERENCES][:, OF_STRENGTH].any(), "how dark the ink runs is not measured by others"
+    for row, known, told in zip(rows, strangers, found, strict=True):
+        far = [
+            float(pair_features(row[None], other[None], norm_of())[0, :DIFFERENCES][~OF_STRENGTH].mean())
+            for other, stranger in zip(cohort, known, strict=True)
+            if stranger
+        ]
+        taken = min(12, len(far) // 4)
+        assert told == pytest.approx(np.mean(sorted(far)[4 : 4 + taken]), rel=1e-5)
+
+
+def test_a_writer_in_the_cohort_is_not_measured_by_his_own_signatures() -> None:
+    random = np.random.default_rng(6)
+    cohort = random.random((40, LENGTH)).astype(np.float32)
+    mine = random.random((1, LENGTH)).astype(np.float32)
+    with_own = np.concatenate([cohort[:36], mine, mine, mine, mine])
+    apart, among = (float(usual_features(mine, each, norm_of())[1][0]) for each in (cohort, with_own))
+    assert among == pytest.approx(apart, rel=0.05)
+
+
+def test_distances_are_measured_by_what_is_usual_for_both(data: tuple[NDArray[np.uint8], Labels]) -> None:
+    network = trained(data)[0].network
+    assert isinstance(network, Ink)
+    rows = Embedder(network, CANVAS).embed(data[0])
+    assert rows.shape[1] == REPRESENTATION
+    assert int(network.cohort_size) == 16, "four genuine signatures of each of four training writers"
+    pair = np.array([0]), np.array([9])
+    once = network.comparer()(rows, *pair)
+    further = rows.copy()
+    further[:, LENGTH] += 1.0
+    usually = (rows[0, LENGTH + 1] + rows[9, LENGTH + 1]) / 2
+    assert network.comparer()(further, *pair) == pytest.approx(once - SHARE / usually, rel=1e-3)
+    further = rows.copy()
+    further[:, LENGTH + 1] *= 2
+    assert network.comparer()(further, *pair) == pytest.approx(once / 2)
