@@ -34,6 +34,7 @@ checkpoint_damaged | What a training had kept is damaged. | Start the training a
 comparison_unknown | The job has no comparison of this number. | Take ordinals from the job's results.
 conflict | The thing is not in a state that allows this. | Look at it again, then decide.
 crashed | The work ended its worker again and again. | Look at the images named; the server's log may say why.
+database_unavailable | The database is away, or was busy for too long. | Try again in a minute; tell the operator if it stays so.
 digest_invalid | A digest is not written as this API writes them. | Write sha256: and 64 hexadecimal digits.
 digest_mismatch | The bytes that arrived are not those of the Content-Digest. | Send them again; they changed on the way.
 digest_missing | An upload by PUT must say its digest. | Send the header Content-Digest: sha-256=:BASE64:.
@@ -143,6 +144,7 @@ server_unreachable | The client got no answer. | Check the address; see whether 
 service_unavailable | A part that the server needs is away. | Try again in a minute.
 signature_invalid | A webhook is not signed with this secret, or was signed long ago. | Refuse it; check the secret and the clock.
 storage_full | The server's disk is full; nothing was kept. | Try again when there is room.
+storage_unavailable | The server's storage is not mounted. | Try again in a minute; tell the operator if it stays so.
 streams_busy | The server watches as many jobs as it has places for. | Poll the job instead, or try again in a moment.
 table_missing | A list that the data set needs is not in the archive. | Add it.
 table_too_large | A list is larger than is read. | Part it.

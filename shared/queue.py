@@ -10,6 +10,7 @@ from kombu import Queue  # type: ignore[attr-defined]  # re-exported lazily
 from kombu.exceptions import OperationalError
 from redis.exceptions import RedisError
 
+from shared import broker
 from shared.config import Settings
 from shared.errors import Unavailable
 
@@ -37,6 +38,7 @@ class TaskNames:
     TUNE = "countersign.tune"
     IDENTIFY = "countersign.identify"
     RENDER = "countersign.render"
+    PICTURE = "countersign.picture"
     LOOK = "countersign.look"
     SWEEP = "countersign.sweep"
     DELIVER = "countersign.deliver"
@@ -50,6 +52,7 @@ QUEUE_OF = {
     TaskNames.TUNE: QueueNames.TRAIN,
     TaskNames.IDENTIFY: QueueNames.BATCH,
     TaskNames.RENDER: QueueNames.IO,
+    TaskNames.PICTURE: QueueNames.IO,
     TaskNames.LOOK: QueueNames.IO,
     TaskNames.SWEEP: QueueNames.IO,
     TaskNames.DELIVER: QueueNames.IO,
@@ -76,6 +79,7 @@ def _queues() -> list[Any]:
 
 def make_celery(settings: Settings) -> Celery:
     """The Celery application for the broker of ``settings``."""
+    broker.register()
     app = Celery("countersign", broker=settings.redis_url)
     app.conf.update(
         task_serializer="json",

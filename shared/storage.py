@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from shared.errors import Conflict, NotFound, StorageFull
+from shared.errors import Conflict, NotFound, StorageFull, Unavailable
 
 KEY = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9._-]{0,119}")
 PIECE = 1 << 20
@@ -64,7 +64,9 @@ class FolderStore:
 
         Raises:
             StorageFull: the disk has no room; nothing is left behind.
+            Unavailable: code ``storage_unavailable``.
         """
+        self._refuse_absence()
         target, digest, size = self._path(key), hashlib.sha256(), 0
         temporary = self._staging / secrets.token_hex(8)
         with _full_disk_is_told():
@@ -89,10 +91,12 @@ class FolderStore:
 
         Raises:
             NotFound: no such blob.
+            Unavailable: code ``storage_unavailable``: the whole folder is away.
         """
         try:
             return self._path(key).open("rb")
         except FileNotFoundError as error:
+            self._refuse_absence()
             raise NotFound("blob_missing", f"The stored file {key} is gone.") from error
 
     def exists(self, key: str) -> bool:
@@ -104,11 +108,17 @@ class FolderStore:
             self._path(key).unlink()
 
     def length(self, key: str) -> int:
-        """How many bytes there are; 0 where there is no such blob."""
+        """How many bytes there are; 0 where there is no such blob. Raises Unavailable like ``open``."""
         try:
             return self._path(key).stat().st_size
         except FileNotFoundError:
+            self._refuse_absence()
             return 0
+
+    def _refuse_absence(self) -> None:
+        """A shared folder that is not mounted looks like an empty one: nothing is gone that may come back."""
+        if not self._staging.is_dir():
+            raise Unavailable("storage_unavailable", "The storage is not there. Try again in a minute.")
 
     def extend(self, key: str, position: int, piece: bytes) -> None:
         """Append ``piece`` to a blob of exactly ``position`` bytes, which is made where there is none.
@@ -118,7 +128,9 @@ class FolderStore:
         Raises:
             Conflict: code ``upload_offset``: the blob has another length.
             StorageFull: what found room is kept.
+            Unavailable: code ``storage_unavailable``.
         """
+        self._refuse_absence()
         path = self._path(key)
         path.parent.mkdir(parents=True, exist_ok=True)
         with _full_disk_is_told(), path.open("ab", buffering=0) as file:
@@ -134,8 +146,9 @@ class FolderStore:
         """Give a blob that has grown to its end another key, and have it survive a power cut.
 
         Raises:
-            NotFound: code ``blob_missing``.
+            NotFound: code ``blob_missing``. Unavailable: code ``storage_unavailable``.
         """
+        self._refuse_absence()
         place = self._path(target)
         place.parent.mkdir(parents=True, exist_ok=True)
         with self.open(key) as file:

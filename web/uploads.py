@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import PurePath
-from typing import TypeVar, cast
+from typing import TypeVar, cast, get_args
 
 import sqlalchemy as sa
 from flask import request
@@ -24,6 +24,7 @@ from shared.specs import SPECS, JobMarks, VerifySpec
 from shared.storage import Stored, pieces_of
 from shared.tables import Job, Upload
 from web.errors import invalid_fields, is_api
+from web.locales import read
 from web.services import services
 
 S = TypeVar("S", bound=BaseModel)
@@ -98,7 +99,7 @@ def spec_from_form(kind: type[S]) -> S:
     """
     _refuse_repeated()
     fields = {
-        name: value.strip()
+        name: value.strip() if is_api() else _typed(kind, name, value.strip())
         for name, value in request.form.items()
         # A page's form has fields of its own; a program's misspelt one must not be ignored.
         if name not in FORM_FIELDS and (is_api() or name in kind.model_fields) and value.strip()
@@ -112,6 +113,12 @@ def _refuse_repeated() -> None:
     if names and is_api():
         faults = tuple(Fault("field_invalid", "This field was sent more than once", name) for name in names)
         raise InvalidInput("field_invalid", f"Send each field once; repeated: {', '.join(names)}.", faults)
+
+
+def _typed(kind: type[BaseModel], name: str, text: str) -> str:
+    """What a person typed into a field: a decimal with the mark of their language is one too."""
+    types = get_args(annotation := kind.model_fields[name].annotation) or (annotation,)
+    return read(text) if float in types else text
 
 
 def marks_from_form() -> JobMarks:

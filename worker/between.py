@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import sqlalchemy as sa
 
-from shared.jobs.chunks import Claim, Scored, record, urgent_waiting
+from shared.jobs.chunks import Claim, Scored, record, release_chunks, urgent_waiting
 from shared.tables import Job, JobState
 from worker.context import Context
 from worker.encoding import Interrupted
@@ -47,9 +47,17 @@ class BetweenBatches:
         self._kept = time.monotonic()
 
     def _hear(self) -> None:
-        job_ids = {chunk.job_id for chunk in self._claim.chunks}
-        wanted = sa.select(sa.func.count()).where(Job.id.in_(job_ids), Job.state == JobState.RUNNING)
+        """Stop where no job of the claim goes on; let go of the chunks of those that do not."""
+        chunks = self._claim.chunks
+        going_on = sa.select(Job.id).where(
+            Job.id.in_({chunk.job_id for chunk in chunks}), Job.state == JobState.RUNNING
+        )
         with self._context.database.read() as session:
-            if not session.scalar(wanted):
-                raise Interrupted
+            wanted = set(session.scalars(going_on))
+        if not wanted:
+            raise Interrupted
+        unwanted = tuple(chunk for chunk in chunks if chunk.job_id not in wanted)
+        if unwanted:
+            release_chunks(self._context.database, Claim(self._claim.model, unwanted))
+            self._claim = Claim(self._claim.model, tuple(chunk for chunk in chunks if chunk.job_id in wanted))
         self._heard = time.monotonic()

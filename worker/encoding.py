@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.errors import CountersignError, Fault, UnusableImage
+from shared.errors import CountersignError, Fault, Unavailable, UnusableImage
 from shared.jobs.chunks import Scored, region_values
 from shared.jobs.work import RegionSource, Work, load_embeddings, load_sources
 from shared.specs import Preprocessing
@@ -93,6 +93,8 @@ def _prepare(reader: RegionReader, source: RegionSource, preprocessing: Preproce
     try:
         pixels = reader.pixels(source, preprocessing.channels)
         canvas = prepare(pixels, preprocessing)
+    except Unavailable:
+        raise  # the host's trouble: the work waits for it
     except CountersignError as error:
         # Only what is wrong with the image itself is remembered; a file that is away may be back at a retry.
         lasting = isinstance(error, UnusableImage)

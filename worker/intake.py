@@ -100,7 +100,7 @@ class _Intake:
             # way here writes nothing.
             if must_stop(session, self._claim) or not tell(session, self._claim, phase="reading the manifest"):
                 return False
-            checked = self._refuse_repeated_ids(session, first, checked)
+            checked = self._refuse_repeated_ids(session, first, self._naming.hold(session, checked))
             region_ids = self._naming.add_regions(session, checked)
             set_ids = self._add_reference_sets(session, checked, region_ids)
             self._add_comparisons(session, first, checked, region_ids, set_ids)

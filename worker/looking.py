@@ -13,7 +13,7 @@ from typing import Any
 
 from shared.archives import Archive
 from shared.db import Database
-from shared.errors import CountersignError, NotFound
+from shared.errors import CountersignError, NotFound, Unavailable
 from shared.jobs.submit import archive_limits
 from shared.jobs.uploads import find_upload
 from shared.views import MOST_SAMPLES, begun_key, look_key, sample_key
@@ -40,6 +40,8 @@ def look_at(context: Context, digest: str) -> None:
     store.put(begun_key(digest), [str(time.time()).encode()])
     try:
         found = _look(context, digest, pictures=begun is None)  # an image may have ended the process the first time
+    except Unavailable:
+        raise  # that is no word about the data, and must not be kept as one
     except CountersignError as error:
         found = {"error": {"code": error.code, "message": error.message}}
     store.put(look_key(digest), [json.dumps(found).encode()])

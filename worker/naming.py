@@ -88,8 +88,20 @@ class Naming:
                 return faulty(row, "row_invalid", message)
         return row
 
+    def hold(self, session: Session, rows: Iterable[Row]) -> list[Row]:
+        """``rows``, whose files are kept from now on; with a fault where one expired since it was looked up."""
+        rows = list(rows)
+        named = {ref.entry: self._found[ref.entry] for row in rows for ref in images_of(row)}
+        files = {name: found.upload_id for name, found in named.items() if isinstance(found, SentFile)}
+        kept: set[int] = set()
+        for some in parts(set(files.values())):
+            keep = sa.update(Upload).where(Upload.id.in_(some)).values(expires_at=None).returning(Upload.id)
+            kept |= set(session.connection().execute(keep).scalars())
+        self._found |= {name: _unknown(name) for name, upload_id in files.items() if upload_id not in kept}
+        return [self._checked(row) for row in rows]
+
     def add_regions(self, session: Session, rows: Iterable[Row]) -> dict[str, int]:
-        """Region ids by ``ImageRef.name`` of all that ``rows``, which were looked up, name; new ones are inserted."""
+        """Region ids by ``ImageRef.name`` of all that ``rows``, which are held, name; new ones are inserted."""
         wanted = {ref.name: ref for row in rows for ref in images_of(row)}
         fresh: dict[str, dict[str, Any]] = {}
         for name, ref in wanted.items():
@@ -100,9 +112,6 @@ class Naming:
                 self._region_ids[name] = found.id
             elif not isinstance(found, Fault):
                 fresh[name] = self._values(ref, found)
-        files = {found.upload_id for ref in wanted.values() if isinstance(found := self._found[ref.entry], SentFile)}
-        for some in parts(files):  # a file that a job names is kept
-            session.execute(sa.update(Upload).where(Upload.id.in_(some)).values(expires_at=None))
         insert_ignore(session, Region, list(fresh.values()))
         stored = _stored(session, fresh.values())
         self._region_ids |= {name: stored[values["upload_id"], values["name"]] for name, values in fresh.items()}
@@ -143,16 +152,17 @@ def parts(values: Iterable[Any]) -> Iterator[list[Any]]:
 
 def _known(session: Session, digests: set[str]) -> dict[str, Found]:
     """What stands behind digests: the newest file with these bytes, or else the first region with these pixels."""
-    found: dict[str, Found] = {
-        digest: Fault("file_unknown", f"no file was sent and no image is known with the digest {digest}")
-        for digest in digests
-    }
+    found: dict[str, Found] = {digest: _unknown(digest) for digest in digests}
     for part in parts(sorted(digests)):
         regions = sa.select(Region.digest, sa.func.min(Region.id)).where(Region.digest.in_(part))
         found |= {str(row[0]): KnownRegion(row[1]) for row in session.execute(regions.group_by(Region.digest))}
         files = sa.select(Upload.digest, Upload.id, Upload.filename).where(Upload.digest.in_(part)).order_by(Upload.id)
         found |= {row[0]: SentFile(row[1], row[2]) for row in session.execute(files)}
     return found
+
+
+def _unknown(digest: str) -> Fault:
+    return Fault("file_unknown", f"no file was sent and no image is known with the digest {digest}")
 
 
 def _stored(session: Session, wanted: Iterable[dict[str, Any]]) -> dict[tuple[int, str], int]:

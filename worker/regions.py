@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from shared.archives import Entry, read_entry
 from shared.config import Settings
-from shared.errors import CountersignError, UnusableImage
+from shared.errors import CountersignError, Unavailable, UnusableImage
 from shared.jobs.work import RegionSource
 from shared.storage import BlobStore
 from shared.tables import Region
@@ -50,6 +50,8 @@ class RegionReader:
         region = source.region
         try:
             data = self._bytes(source)
+        except Unavailable:
+            raise
         except CountersignError:
             return False
         with Prober(self._limits.max_pixels) as prober:

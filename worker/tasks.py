@@ -12,6 +12,7 @@ from shared.jobs.sweep import requeue_stalled
 from shared.queue import TaskNames
 from worker.context import process_context
 
+WAITED_FOR = (TaskNames.RENDER, TaskNames.PICTURE, TaskNames.LOOK)
 VIEW_SECONDS = 30  # after which the process that draws a view, or looks at data, is ended
 
 
@@ -64,6 +65,13 @@ def render(region: str, view: str) -> None:
     render_view(process_context(), int(region), view)
 
 
+def picture(job: str, ordinal: str, which: str) -> None:
+    """Make the PNG beside an answer of an identification."""
+    from worker.rendering import render_answer
+
+    render_answer(process_context(), job, int(ordinal), which)
+
+
 def look(digest: str) -> None:
     """Look at labelled data that a page asks about."""
     from worker.looking import look_at
@@ -95,10 +103,11 @@ def register(app: Celery) -> None:
         TaskNames.TUNE: tune,
         TaskNames.IDENTIFY: identify,
         TaskNames.RENDER: render,
+        TaskNames.PICTURE: picture,
         TaskNames.LOOK: look,
         TaskNames.SWEEP: sweep,
         TaskNames.DELIVER: deliver,
     }
     for name, task in tasks.items():
         # What a page waits for has its limit here; longer work is watched by its heartbeat.
-        app.task(name=name, time_limit=VIEW_SECONDS if name in (TaskNames.RENDER, TaskNames.LOOK) else None)(task)
+        app.task(name=name, time_limit=VIEW_SECONDS if name in WAITED_FOR else None)(task)

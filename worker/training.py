@@ -31,7 +31,7 @@ from worker.ml.fit import fit
 from worker.ml.networks import build
 from worker.ml.pretrained import find_weights, take_weights
 from worker.ml.sampling import Labels, Split, refuse_leak, split_writers
-from worker.ml.trained import EpochRow, FitResult
+from worker.ml.trained import EpochRow, FitResult, Stopped
 from worker.solo import SoloJob, run_solo
 
 
@@ -113,10 +113,11 @@ class _Training:
 
     def _on_epoch(self, row: EpochRow) -> None:
         with self._context.database.write() as session:
-            if tell(session, self._claim, done=row.epoch):
-                # A worker that died between checkpoint and row leaves an epoch that is run again: replace it.
-                session.execute(sa.delete(Epoch).where(Epoch.job_id == self._claim.job_id, Epoch.epoch >= row.epoch))
-                session.add(Epoch(job_id=self._claim.job_id, **asdict(row)))
+            if not tell(session, self._claim, done=row.epoch):
+                raise Stopped  # the lease was lost: a checkpoint of ours must not stand in the other worker's place
+            # A worker that died between row and checkpoint leaves an epoch that is run again: replace it.
+            session.execute(sa.delete(Epoch).where(Epoch.job_id == self._claim.job_id, Epoch.epoch >= row.epoch))
+            session.add(Epoch(job_id=self._claim.job_id, **asdict(row)))
 
     def _register(
         self, data: Dataset, split: Split[str], result: FitResult, calibration: Calibration | None, note: str

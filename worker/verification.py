@@ -10,7 +10,7 @@ from functools import partial
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from shared.errors import CountersignError, Fault
+from shared.errors import CountersignError, Fault, Unavailable
 from shared.jobs.chunks import (
     ChunkClaim,
     Claim,
@@ -78,6 +78,8 @@ def score_claim(
     claim = Claim(claim.model, tuple(chunk for chunk in claim.chunks if not _set_aside(context, claim.model, chunk)))
     try:
         embedder = models.get(claim.model)
+    except Unavailable:
+        raise  # the host's trouble: the work waits for it
     except CountersignError as error:
         for job_id in {chunk.job_id for chunk in claim.chunks}:
             fail_job(context.database, job_id, error)

@@ -71,11 +71,13 @@ _OPEN = (
 
 
 URGENT = 0  # the priority of the chunks of small jobs
+# One that was tried may kill its worker, and what that worker holds besides would be blamed for it: it waits its turn.
+_FRESH_URGENT = (Chunk.priority == URGENT, Chunk.tries == 0)
 
 
 def urgent_waiting(database: Database) -> bool:
-    """Whether a small job waits for a worker."""
-    query = sa.select(Chunk.id).join(Job).where(*_OPEN, Chunk.priority == URGENT).limit(1)
+    """Whether a small job that nobody tried waits for a worker."""
+    query = sa.select(Chunk.id).join(Job).where(*_OPEN, *_FRESH_URGENT).limit(1)
     with database.read() as session:
         return session.scalar(query) is not None
 
@@ -84,6 +86,8 @@ def claim_chunks(
     database: Database, owner: str, lease: float, most_rows: int, only_urgent: bool = False
 ) -> Claim | None:
     """Take waiting or abandoned chunks, small jobs first, all of one model version; None when there are none.
+
+    ``only_urgent`` is for one who holds another claim meanwhile: chunks of small jobs that were never tried.
 
     A chunk that was tried before may be the one that kills its worker: it is claimed alone, so that no other is
     blamed for it.
@@ -107,7 +111,7 @@ def _candidates(session: Session, most_rows: int, only_urgent: bool) -> list[Chu
     """Open chunks of the first one's model version, as many as hold ``most_rows`` rows, at least one."""
     query = sa.select(Chunk, Job.model_id).join(Job).where(*_OPEN).order_by(Chunk.priority, Chunk.id)
     if only_urgent:
-        query = query.where(Chunk.priority == URGENT)
+        query = query.where(*_FRESH_URGENT)
     found: list[ChunkClaim] = []
     rows, wanted_model = 0, None
     for chunk, model_id in session.execute(query.limit(max(1, most_rows))):
@@ -123,7 +127,7 @@ def _candidates(session: Session, most_rows: int, only_urgent: bool) -> list[Chu
 
 def _take(session: Session, wanted: list[ChunkClaim], owner: str, lease: float) -> tuple[ChunkClaim, ...]:
     """Those of ``wanted`` that nobody took meanwhile, now held."""
-    fences = _locked(session, wanted, Chunk.state != ChunkState.DONE)
+    fences = _locked(session, wanted, Chunk.state.in_((ChunkState.WAITING, ChunkState.CLAIMED)))  # not shelved since
     held = tuple(claim for claim in wanted if fences.get(claim.id) == claim.fence - 1)
     values = {"state": ChunkState.CLAIMED, "owner": owner, "lease_until": epoch_now() + lease}
     counted = {"fence": Chunk.fence + 1, "tries": Chunk.tries + 1}
@@ -161,7 +165,7 @@ def _held(claim: ChunkClaim) -> tuple[sa.ColumnElement[bool], ...]:
 def renew_chunks(database: Database, claim: Claim, lease: float) -> None:
     """Keep the leases of a claim while it is worked on."""
     with database.write() as session:
-        for chunk in claim.chunks:
+        for chunk in _in_order(claim.chunks):
             session.execute(sa.update(Chunk).where(*_held(chunk)).values(lease_until=epoch_now() + lease))
 
 
@@ -170,18 +174,25 @@ def release_chunks(database: Database, claim: Claim, pause: float = 0.0, reason:
 
     With ``pause`` nobody takes it up for as many seconds, and the jobs say ``reason`` to those who look.
     """
+    job_ids = sorted({chunk.job_id for chunk in claim.chunks})
     with database.write() as session:
-        for chunk in claim.chunks:
+        for chunk in _in_order(claim.chunks):
             session.execute(
                 sa.update(Chunk)
                 .where(*_held(chunk))
                 .values(state=ChunkState.WAITING, lease_until=epoch_now() + pause, owner=None, tries=chunk.tries - 1)
             )
-        for job_id in sorted({chunk.job_id for chunk in claim.chunks}):
+        for job_id in job_ids:
             session.execute(sa.update(Job).where(Job.id == job_id).values(rung_at=0.0))
             if reason:
                 session.execute(sa.update(Job).where(Job.id == job_id).values(phase=f"{WAITING}{reason}"[:80]))
-            settle_cancel(session, job_id)
+    for job_id in job_ids:
+        settle_cancel(database, job_id)
+
+
+def _in_order(chunks: Iterable[ChunkClaim]) -> list[ChunkClaim]:
+    """In the order in which all lock them."""
+    return sorted(chunks, key=lambda chunk: (chunk.job_id, chunk.id))
 
 
 def split_chunk(database: Database, chunk: ChunkClaim, tries: int) -> bool:
@@ -198,6 +209,7 @@ def split_chunk(database: Database, chunk: ChunkClaim, tries: int) -> bool:
         priority = session.get_one(Chunk, chunk.id).priority
         session.add(Chunk(job_id=chunk.job_id, first=middle + 1, last=chunk.last, tries=tries, priority=priority))
         session.execute(sa.update(Job).where(Job.id == chunk.job_id).values(chunks_left=Job.chunks_left + 1))
+    settle_cancel(database, chunk.job_id)
     return True
 
 
@@ -211,15 +223,19 @@ def record(database: Database, claim: Claim, scored: Scored) -> int:
         insert_ignore(session, Embedding, sorted(scored.embeddings, key=lambda row: str(row["digest"])))
         fences = _locked(session, claim.chunks, Chunk.state == ChunkState.CLAIMED)
         held = [chunk for chunk in claim.chunks if fences.get(chunk.id) == chunk.fence]
+        job_ids = sorted({chunk.job_id for chunk in held})
         _update(session, held, {"state": ChunkState.DONE, "lease_until": 0.0, "owner": None})
-        for job_id in sorted({chunk.job_id for chunk in held}):
+        for job_id in job_ids:
             own = [chunk for chunk in held if chunk.job_id == job_id]
             ordinals = {ordinal for chunk in own for ordinal in range(chunk.first, chunk.last + 1)}
             rows = [row for row in scored.results if row["job_id"] == job_id and row["ordinal"] in ordinals]
             insert_ignore(session, Result, rows)
             count_results(session, job_id, rows, chunks_done=len(own))
-            if not end_if_complete(session, job_id):
-                settle_cancel(session, job_id)
+            end_if_complete(session, job_id)
+        stopping = sa.select(Job.id).where(Job.id.in_(job_ids), Job.state == JobState.CANCELLING)
+        cancelling = session.scalars(stopping).all() if job_ids else ()
+    for job_id in cancelling:
+        settle_cancel(database, job_id)
     return len(held)
 
 

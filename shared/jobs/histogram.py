@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
+from math import floor
 
 import sqlalchemy as sa
-from sqlalchemy.orm import Session
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from shared.jobs.listing import by_ratio
 from shared.tables import Job, Result, Verdict
@@ -37,25 +40,40 @@ class Histogram:
 def histogram(session: Session, job: Job) -> Histogram:
     """The scores of ``job`` so far, without gaps between the bins. Needs its model loaded.
 
-    Reads one entry of an index for each result: half a second for a million.
+    Each bin is a run of an index, which is counted without sorting: about a tenth of a second for a million.
     """
     ratio = by_ratio(job)
-    score = Result.llr if ratio else Result.distance
     width = RATIO_WIDTH if ratio else _width(session, job)
-    rows = Result.llr.is_not(None) if ratio else Result.llr.is_(None)
-    place = sa.func.round(score / width)  # each bin lies around a multiple of its width
-    query = (
-        sa.select(place, Result.verdict, sa.func.count())
-        .where(Result.job_id == job.id, Result.verdict.in_(SCORED), rows, score.is_not(None))
-        .group_by(place, Result.verdict)
-    )
-    counts = {(round(number), verdict): count for number, verdict, count in session.execute(query)}
+    counts = {
+        (number, verdict): count
+        for verdict in SCORED
+        for number, count in _runs(session, job, verdict, Result.llr if ratio else Result.distance, width)
+    }
     numbers = [number for number, _ in counts]
     found = tuple(
         Bin((n - 0.5) * width, (n + 0.5) * width, tuple(counts.get((n, verdict), 0) for verdict in SCORED))
         for n in range(min(numbers, default=0), max(numbers, default=-1) + 1)
     )
     return Histogram("llr" if ratio else "distance", found, _bounds(session, job, ratio))
+
+
+def _runs(
+    session: Session, job: Job, verdict: str, score: InstrumentedAttribute[float | None], width: float
+) -> Iterator[tuple[int, int]]:
+    """The number of each bin that is not empty, and what is in it; a bin lies around its multiple of ``width``."""
+    where = [Result.job_id == job.id, Result.verdict == verdict, score.is_not(None)]
+    if score is Result.distance:
+        where.append(Result.llr.is_(None))
+    low = sa.bindparam("low", type_=sa.Float)
+    first = sa.select(score).where(*where, score >= low).order_by(score).limit(1)
+    run = sa.select(sa.func.count()).where(*where, score >= low, score < sa.bindparam("high", type_=sa.Float))
+    begin = session.scalar(first, {"low": -sys.float_info.max})
+    while begin is not None:
+        number = floor(begin / width + 0.5)
+        number += begin >= (number + 0.5) * width  # what the division rounded down
+        high = (number + 0.5) * width
+        yield number, session.scalar(run, {"low": begin, "high": high}) or 0
+        begin = session.scalar(first, {"low": high})
 
 
 def _width(session: Session, job: Job) -> float:

@@ -9,7 +9,7 @@ from datetime import timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.db import Database, epoch_now, insert_ignore, utcnow
+from shared.db import Database, epoch_now, insert_ignore, passed, utcnow
 from shared.errors import Conflict, InvalidInput
 from shared.tables import IdempotencyKey
 
@@ -66,9 +66,11 @@ def begin(database: Database, person_id: int, key: str, fingerprint: str) -> Beg
 
 
 def _take(session: Session, found: IdempotencyKey, token: str) -> Begun:
+    # What queued its job is done, whether or not its sender lives to answer: nobody has to wait for the lease.
+    free = sa.or_(IdempotencyKey.job.is_not(None), passed(IdempotencyKey.lease_until))
     statement = (
         sa.update(IdempotencyKey)
-        .where(IdempotencyKey.id == found.id, IdempotencyKey.lease_until < epoch_now())
+        .where(IdempotencyKey.id == found.id, free)
         .values(token=token, lease_until=epoch_now() + LEASE_SECONDS)
     )
     if not session.connection().execute(statement).rowcount:

@@ -71,13 +71,15 @@ def claim_job(database: Database, public_id: str, owner: str, lease: float) -> J
 
 
 def _held(claim: JobClaim) -> tuple[sa.ColumnElement[bool], ...]:
-    return Job.id == claim.job_id, Job.fence == claim.fence
+    going_on = Job.state.in_((JobState.RUNNING, JobState.CANCELLING))
+    return Job.id == claim.job_id, Job.fence == claim.fence, going_on
 
 
 def renew_job(database: Database, claim: JobClaim, lease: float) -> bool:
-    """Keep the lease; False when it was lost to another worker."""
+    """Keep the lease; False when it was lost to another worker, or handed back."""
+    kept = sa.update(Job).where(*_held(claim), Job.owner.is_not(None)).values(lease_until=epoch_now() + lease)
     with database.write() as session:
-        return _changed(session, sa.update(Job).where(*_held(claim)).values(lease_until=epoch_now() + lease))
+        return _changed(session, kept)
 
 
 def release_job(database: Database, claim: JobClaim, pause: float = 0.0, phase: str = "") -> None:
@@ -85,6 +87,7 @@ def release_job(database: Database, claim: JobClaim, pause: float = 0.0, phase: 
     values = {"lease_until": epoch_now() + pause, "owner": None, "rung_at": 0.0, "claims": Job.claims - 1}
     with database.write() as session:
         tell(session, claim, phase=phase[:80], **values)
+    settle_cancel(database, claim.job_id)
 
 
 def tell(session: Session, claim: JobClaim, **values: Any) -> bool:
@@ -103,6 +106,7 @@ def finish_intake(database: Database, claim: JobClaim) -> None:
     with database.write() as session:
         if tell(session, claim, intake_done=True, lease_until=0.0, owner=None, phase=""):
             end_if_complete(session, claim.job_id)
+    settle_cancel(database, claim.job_id)
 
 
 def end_if_complete(session: Session, job_id: int) -> bool:
@@ -124,7 +128,7 @@ def succeed_job(session: Session, claim: JobClaim, **values: Any) -> bool:
     """The holder has done it all; False when the lease was lost meanwhile."""
     statement = (
         sa.update(Job)
-        .where(*_held(claim), Job.state.in_((JobState.RUNNING, JobState.CANCELLING)))
+        .where(*_held(claim))
         .values(state=JobState.SUCCEEDED, finished_at=utcnow(), phase="", lease_until=0.0, owner=None, **values)
     )
     return _ended(session, statement, claim.job_id)
@@ -150,10 +154,17 @@ def fail_job(database: Database, job_id: int, error: CountersignError, fence: in
         )
     )
     with database.write() as session:
+        _lock_chunks(session, job_id)
         failed = _ended(session, statement, job_id)
         if failed:
             _shelve_chunks(session, job_id)
         return failed
+
+
+def _lock_chunks(session: Session, job_id: int | sa.ScalarSelect[int]) -> None:
+    """Before the job's row is locked, lock those of its chunks that are not done: workers lock both in this order."""
+    left = sa.select(Chunk.id).where(Chunk.job_id == job_id, Chunk.state != ChunkState.DONE)
+    session.execute(left.order_by(Chunk.id).with_for_update()).all()
 
 
 def _shelve_chunks(session: Session, job_id: int) -> None:
@@ -179,7 +190,7 @@ def request_cancel(database: Database, public_id: str, person_id: int | None) ->
         if row is None:
             raise Conflict("job_ended", "The job has ended already; there is nothing to cancel.")
         audit.note(session, person_id, "job.cancel", public_id)
-        settle_cancel(session, row.id)
+    settle_cancel(database, row.id)
 
 
 def request_finish(database: Database, public_id: str, person_id: int | None, name: str) -> None:
@@ -217,25 +228,34 @@ def finish_asked(session: Session, claim: JobClaim) -> str | None:
     return session.scalar(sa.select(Job.finish_by).where(Job.id == claim.job_id))
 
 
-def settle_cancel(session: Session, job_id: int) -> bool:
-    """Cancel a job that was asked to stop, once no worker holds any part of it."""
+def settle_cancel(database: Database, job_id: int) -> bool:
+    """Cancel a job that was asked to stop, once no worker holds any part of it; nothing happens to any other.
+
+    Called after the transaction that let go of a part; where that never comes to it, the sweep does it.
+    """
+    with database.read() as session:
+        if session.scalar(sa.select(Job.state).where(Job.id == job_id)) != JobState.CANCELLING:
+            return False
     held = sa.exists().where(Chunk.job_id == Job.id, Chunk.state == ChunkState.CLAIMED, ~passed(Chunk.lease_until))
+    free = sa.or_(passed(Job.lease_until), Job.owner.is_(None))  # handed back for a while, it has no owner
     statement = (
         sa.update(Job)
-        .where(Job.id == job_id, Job.state == JobState.CANCELLING, passed(Job.lease_until), ~held)
+        .where(Job.id == job_id, Job.state == JobState.CANCELLING, free, ~held)
         .values(state=JobState.CANCELLED, finished_at=utcnow(), phase="")
     )
-    cancelled = _ended(session, statement, job_id)
-    if cancelled:
-        _shelve_chunks(session, job_id)
+    with database.write() as session:
+        _lock_chunks(session, job_id)
+        cancelled = _ended(session, statement, job_id)
+        if cancelled:
+            _shelve_chunks(session, job_id)
     return cancelled
 
 
 def stop_held(database: Database, claim: JobClaim) -> None:
     """The holder of a cancelled job lets go of it."""
     with database.write() as session:
-        if tell(session, claim, lease_until=0.0, owner=None):
-            settle_cancel(session, claim.job_id)
+        tell(session, claim, lease_until=0.0, owner=None)
+    settle_cancel(database, claim.job_id)
 
 
 def retry_job(database: Database, public_id: str, person_id: int | None) -> str:
@@ -250,6 +270,7 @@ def retry_job(database: Database, public_id: str, person_id: int | None) -> str:
         .values(
             state=JobState.QUEUED,
             attempt=Job.attempt + 1,
+            fence=Job.fence + 1,  # a worker that still believes it holds the job has no say in this attempt
             error_code=None,
             error_message=None,
             faults=[],
@@ -261,6 +282,7 @@ def retry_job(database: Database, public_id: str, person_id: int | None) -> str:
         .returning(Job.kind, Job.id)
     )
     with database.write() as session:
+        _lock_chunks(session, sa.select(Job.id).where(Job.public_id == public_id).scalar_subquery())
         row = session.connection().execute(statement).first()
         if row is None:
             raise Conflict("job_not_retryable", "Only a failed or cancelled job can be retried.")

@@ -54,9 +54,13 @@ def find_partial(session: Session, upload: str, person_id: int) -> PartialUpload
     query = sa.select(PartialUpload).where(PartialUpload.public_id == upload, PartialUpload.person_id == person_id)
     found = session.scalars(query).first()
     if found is None:
-        message = "You have no such unfinished upload. See by its digest whether the file has arrived, or begin anew."
-        raise NotFound("upload_unknown", message)
+        raise _unknown()
     return found
+
+
+def _unknown() -> NotFound:
+    message = "You have no such unfinished upload. See by its digest whether the file has arrived, or begin anew."
+    return NotFound("upload_unknown", message)
 
 
 def blob_of(upload: PartialUpload) -> str:
@@ -70,13 +74,16 @@ def extend_upload(
     """Append ``pieces`` to what has arrived, ``offset`` bytes; each is kept as it comes. Returns how much there is now.
 
     Raises:
+        NotFound: code ``upload_unknown``: it was given up, or finished, at this moment.
         Conflict: code ``upload_offset``: another number of bytes has arrived.
         InvalidInput: code ``upload_length``: more comes than was told.
         StorageFull: what arrived before is kept.
     """
     put_off = sa.update(PartialUpload).where(PartialUpload.id == upload.id)
     with database.write() as session:
-        session.execute(put_off.values(expires_at=utcnow() + timedelta(hours=hours)))
+        kept = session.connection().execute(put_off.values(expires_at=utcnow() + timedelta(hours=hours)))
+        if not kept.rowcount:  # a blob made now would belong to nobody
+            raise _unknown()
     store.extend(blob_of(upload), offset, b"")
     for piece in pieces:
         if offset + len(piece) > upload.size:

@@ -253,6 +253,15 @@ def evaluations_page(
     return jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None
 
 
+def newest_evaluations(session: Session) -> dict[int, Job]:
+    """By model version, the newest evaluation that succeeded."""
+    done = sa.select(sa.func.max(Job.id)).where(
+        Job.kind == "evaluate", Job.state == JobState.SUCCEEDED, Job.model_id.is_not(None)
+    )
+    jobs = session.scalars(sa.select(Job).where(Job.id.in_(done.group_by(Job.model_id))))
+    return {job.model_id: job for job in jobs if job.model_id is not None}
+
+
 def list_evaluations(session: Session, model_id: int, limit: int = 20) -> Sequence[Job]:
     """The evaluations of a model version that succeeded, newest first."""
     query = sa.select(Job).where(Job.kind == "evaluate", Job.model_id == model_id, Job.state == JobState.SUCCEEDED)

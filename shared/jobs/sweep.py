@@ -40,11 +40,11 @@ def requeue_stalled(settings: Settings, database: Database, doorbell: Doorbell) 
         jobs = session.execute(stalled).all()
         cancelling = session.scalars(sa.select(Job.id).where(Job.state == JobState.CANCELLING)).all()
     rung = [job.id for job in _some_of_each(jobs) if doorbell.ring(task_of(job.kind, job.intake_done), job.public_id)]
-    if rung or cancelling:
+    if rung:
         with database.write() as session:
             session.execute(sa.update(Job).where(Job.id.in_(rung)).values(rung_at=epoch_now()))
-            for job_id in cancelling:
-                settle_cancel(session, job_id)
+    for job_id in cancelling:
+        settle_cancel(database, job_id)
     return len(rung)
 
 

@@ -43,13 +43,22 @@ class Attempt:
         return self.status is not None and 200 <= self.status < 300
 
 
+def _due() -> sa.ColumnElement[bool]:
+    """Whether a delivery's time has come, or lies further ahead than it was ever put: the clock was set back since."""
+    waited = {number: float(pause) for number, pause in enumerate(PAUSES, 1)}
+    longest = sa.case(
+        (Delivery.state == DeliveryState.SENDING, LEASE_SECONDS), else_=sa.case(waited, value=Delivery.tries, else_=0.0)
+    )
+    return sa.or_(Delivery.due <= epoch_now(), Delivery.due > epoch_now() + longest)
+
+
 def claim_due(database: Database) -> list[Outgoing]:
     """Take deliveries that are due. None while another run is at it: silent receivers keep one process at most."""
     place = sa.func.row_number().over(partition_by=Delivery.webhook_id, order_by=(Delivery.due, Delivery.id))
     undone = Delivery.state.in_((DeliveryState.WAITING, DeliveryState.SENDING))
-    due = sa.select(Delivery.id, place.label("place")).where(undone, Delivery.due <= epoch_now()).subquery()
+    due = sa.select(Delivery.id, place.label("place")).where(undone, _due()).subquery()
     chosen = sa.select(due.c.id).where(due.c.place <= MOST_OF_ONE).order_by(due.c.place, due.c.id).limit(MOST_AT_ONCE)
-    busy = sa.select(Delivery.id).where(Delivery.state == DeliveryState.SENDING, Delivery.due > epoch_now()).limit(1)
+    busy = sa.select(Delivery.id).where(Delivery.state == DeliveryState.SENDING, ~_due()).limit(1)
     with database.read() as session:  # most runs find nothing, and none of them takes a lock for it
         if session.scalar(busy) is not None:
             return []
@@ -64,7 +73,7 @@ def _claim(database: Database, delivery_id: int) -> Outgoing | None:
         .where(
             Delivery.id == delivery_id,
             Delivery.state.in_((DeliveryState.WAITING, DeliveryState.SENDING)),
-            Delivery.due <= epoch_now(),
+            _due(),
         )
         .values(state=DeliveryState.SENDING, tries=Delivery.tries + 1, due=epoch_now() + LEASE_SECONDS)
     )

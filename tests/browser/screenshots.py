@@ -25,6 +25,7 @@ TALLEST = 1050  # of a wide picture; what lies below is left off
 SHOWN = 960  # width that a wide picture is stored with
 NARROW_HEIGHT, NARROW_SHOWN, ROW = 900, 240, 5
 COLOURS = 64
+PATIENCE = 180_000  # milliseconds: the machine may have other work
 PICTURES = """async () => {
   for (const image of document.images) image.loading = "eager";
   await Promise.all(Array.from(document.images, (image) => image.decode().catch(() => null)));
@@ -166,6 +167,7 @@ def take_all(browser: Browser, stack: Stack, out: Path, whole: Path | None) -> N
                 color_scheme="dark" if scheme == "dark" else "light",
             ) as context:
                 page = context.new_page()
+                page.set_default_timeout(PATIENCE)
                 log_in(page, stack)
                 for number, (name, path) in enumerate(pages.items()):
                     picture = taken(page, path)

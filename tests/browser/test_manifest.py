@@ -35,6 +35,10 @@ def test_the_manifest_is_read_before_it_is_sent(page: Page, stack: Stack, tmp_pa
     page.goto("/verify?way=batch")
     good = batch_of(("one", "a.png", "b.png"), ("two", "b.png", "a.png|b.png"), images=IMAGES)
     assert told_of(page, tmp_path, good) == "manifest.csv: 2 rows, and all their images are there."
+    first = page.locator("#manifest-first li")
+    expect(first).to_have_count(2)
+    expect(first.first).to_contain_text("one")
+    expect(first.first.locator("img")).to_have_count(2)
     bad = batch_of(("one", "a.png", "b.png"), ("", "a.png", "b.png"), ("three", "a.png", "gone.png"), images=IMAGES)
     lines = told_of(page, tmp_path, bad).splitlines()
     assert lines[0].startswith("manifest.csv: 2 of 3 rows cannot be used.")
@@ -65,3 +69,7 @@ def test_the_model_is_explained_where_it_is_chosen(page: Page, stack: Stack) -> 
     page.locator("#model").select_option(index=0)
     chosen = page.locator("#model option:checked").get_attribute("data-words")
     expect(page.locator("#model-words")).to_have_text(chosen or "")
+    caution = page.locator("#model-caution")
+    for label, warned in (("boxed@1", True), ("tiny@1", False)):
+        page.locator("#model").select_option(label)
+        expect(caution).to_be_visible(visible=warned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from pathlib import Path
 
@@ -36,6 +37,19 @@ def shown(page: Page) -> float:
     return float(page.locator("#distance").inner_text().replace(",", ""))
 
 
+def drop_on(page: Page, field: str, path: Path) -> None:
+    """Let a file fall on the zone of a field, beside those that were chosen."""
+    page.locator(field).evaluate(
+        """(input, [name, base64]) => {
+          const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
+          const dataTransfer = new DataTransfer();
+          dataTransfer.items.add(new File([bytes], name, { type: "image/png" }));
+          input.closest("[data-drop]").dispatchEvent(new DragEvent("drop", { dataTransfer, bubbles: true }));
+        }""",
+        [path.name, base64.b64encode(path.read_bytes()).decode()],
+    )
+
+
 def test_a_stranger_sees_nothing(page: Page) -> None:
     for path in ("/", "/verify", "/jobs", "/models"):
         page.goto(path)
@@ -49,6 +63,11 @@ def test_two_images_by_form(page: Page, stack: Stack, tmp_path: Path) -> None:
     page.goto("/verify")
     page.set_input_files("#questioned", tmp_path / "questioned.png")
     page.set_input_files("#reference", [tmp_path / "first.png", tmp_path / "second.png"])
+    chosen = page.locator("#reference-previews li")
+    drop_on(page, "#reference", tmp_path / "questioned.png")
+    expect(chosen).to_have_count(3)
+    page.get_by_role("button", name="Remove questioned.png").last.click()
+    expect(chosen).to_have_count(2)
     page.get_by_role("button", name="Start the verification").click()
     expect(page.locator("#live")).to_have_attribute("data-state", "succeeded", timeout=60_000)
     expect(page.locator("#results tbody tr")).to_have_count(1)

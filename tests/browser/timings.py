@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import json
 import random
 import sys
 import tempfile
@@ -27,10 +28,10 @@ from shared.db import Database, utcnow
 from shared.tables import Comparison, Job, JobState, Result, Verdict
 from shared.tables.base import public_id
 from tests.browser.conftest import CHROMIUM, QUIET
-from tests.browser.screenshots import archives
+from tests.browser.signatures import cedar_files, forged, genuine
 from tests.browser.test_verification import log_in
-from tests.factories import manifest_of, training_files, write_files, zip_of
-from tests.servers import Stack
+from tests.factories import manifest_of, write_files, zip_of
+from tests.servers import OWN_PASSWORD, Stack
 from web.client import Document
 
 TIMES, PAINTS, GROUP = 11, 5, 5000
@@ -182,7 +183,7 @@ class Clerk:
 
 def clicked(page: Page, folder: Path) -> Iterator[tuple[str, int, float]]:
     """The clerk's ways to a verdict: a pair, twice, and a batch."""
-    clerk, batch = Clerk(page), archives(folder)["branch-17.zip"]
+    clerk = Clerk(page)
     images = sorted((folder / "pair").rglob("*.png"))
 
     def pair() -> None:
@@ -194,7 +195,7 @@ def clicked(page: Page, folder: Path) -> Iterator[tuple[str, int, float]]:
     def sheet() -> None:
         clerk.click("New verification", "link")
         clerk.click("A batch", "radio")
-        clerk.choose("#archive", [batch])
+        clerk.choose("#archive", [folder / "batch.zip"])
         clerk.click("Start the verification")
 
     for name, way in (("a pair, the model not loaded yet", pair), ("a pair", pair), ("a batch of 104", sheet)):
@@ -210,12 +211,23 @@ def table(title: str, heading: tuple[str, ...], rows: Iterable[tuple[Any, ...]])
         sys.stdout.flush()
 
 
-def filled(stack: Stack, folder: Path, jobs: int, rows: int) -> Document:
-    """A real batch, and beside it what the times are measured with; the large job."""
-    write_files(folder / "pair", training_files(writers=1, genuine=4, forged=0, seed=33))
-    files = training_files(writers=4, seed=34)  # not those of the batch that is timed: their embeddings would be known
-    rows_of_it = [(name.replace("/", "-"), name, f"{name.split('/')[0]}/genuine/0.png") for name in sorted(files)]
-    (folder / "small.zip").write_bytes(zip_of({**files, "manifest.csv": manifest_of(*rows_of_it)}))
+def batch(writers: range, cedar: str | None) -> bytes:
+    """A batch of 13 questioned signatures a writer, each with three references."""
+    rows = []
+    for writer in writers:
+        known = "|".join(genuine(writer, number) for number in (1, 2, 3))
+        questioned = [genuine(writer, number) for number in range(4, 11)]
+        questioned += [forged(writer, number) for number in range(1, 7)]
+        rows += [(name, name, known) for name in questioned]
+    return zip_of({**cedar_files(writers, 10, 6, cedar), "manifest.csv": manifest_of(*rows)})
+
+
+def filled(stack: Stack, folder: Path, jobs: int, rows: int, cedar: str | None) -> Document:
+    """A small batch, and beside it what the times are measured with; the large job."""
+    write_files(folder / "pair", cedar_files(range(1, 2), 4, 0, cedar))
+    (folder / "batch.zip").write_bytes(batch(range(2, 10), cedar))
+    # Not of the writers of the batch that is timed: their embeddings would be known.
+    (folder / "small.zip").write_bytes(batch(range(10, 12), cedar))
     small = stack.json("submit", "verify", folder / "small.zip", "--wait")
     database = stack.database()
     try:
@@ -245,17 +257,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--jobs", type=int, default=100_000)
     parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--cedar", help="the folder of the CEDAR set: times of people's signatures")
+    parser.add_argument("--home", type=Path, help="a folder for the stack, filled once and kept; by default a new one")
+    parser.add_argument("--fill", action="store_true", help="fill the folder only: what is measured has the machine")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="cs-") as name:
-        folder = Path(name)
-        stack = Stack(folder / "stack", {})
-        with stack, stack.signed_in():
-            large = filled(stack, folder, given.jobs, given.rows)
-        password = stack.password
+        folder = given.home or Path(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        stack, kept = Stack(folder / "stack", {}), folder / "large.json"
+        if not kept.exists():
+            with stack, stack.signed_in():
+                kept.write_text(json.dumps(filled(stack, folder, given.jobs, given.rows, given.cedar)))
+        if given.fill:
+            return
         with stack, sync_playwright() as playwright:
-            stack.password = password
+            stack.password = OWN_PASSWORD
             browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
-            measure(browser, stack, large, folder)
+            measure(browser, stack, json.loads(kept.read_text()), folder)
             browser.close()
 
 

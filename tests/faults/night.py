@@ -49,6 +49,7 @@ class Night:
     model: ModelFile
     batch: bytes = field(default_factory=night_batch)
     expected: list[Answer] = field(default_factory=list)
+    compared: int = 0  # rows that were held against those of an undisturbed run
 
     def submit(self, batch: bytes | None = None, kind: str = "verify", key: str = "", **fields: str) -> Document:
         """Queue a batch for a model version of its own, so that no embedding is known yet."""
@@ -104,6 +105,7 @@ class Night:
 
     def same(self, found: list[Answer]) -> None:
         """Every row once, in order, with the same verdict, code and distances (as far as a float32 is the same)."""
+        self.compared += len(found)
         assert [answer[:3] for answer in found] == [answer[:3] for answer in self.expected]
         distances = [pytest.approx(answer[3], rel=1e-4, abs=1e-5) for answer in self.expected]
         assert [answer[3] for answer in found] == distances

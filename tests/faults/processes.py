@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import signal
 import sqlite3
 import subprocess
@@ -144,6 +145,17 @@ def _in_transaction(database: Database) -> bool:
     )
     with database.read() as session:
         return bool(session.scalar(query))
+
+
+@contextmanager
+def no_room(pid: int) -> Iterator[None]:
+    """Within the block every write of a process beyond a file's first bytes fails, as on a full disk."""
+    before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (4096, before[1]))
+    try:
+        yield
+    finally:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
 
 
 def redis_url(stack: Stack) -> str:

@@ -1,7 +1,8 @@
 """The soak: mixed jobs for as long as is wished, and a random kill every so often.
 
 ``python -m tests.faults.soak --minutes 30 --every 20`` starts a stack of its own, and ends with status 1 when a row was
-lost or written twice, when an answer differs from an undisturbed run's, or when memory, files or connections grew.
+lost or written twice, when a job is there that nobody knows of, when an answer differs from an undisturbed run's, or
+when memory, files or connections grew. With ``--postgresql`` it starts a PostgreSQL for the stack, too.
 """
 
 from __future__ import annotations
@@ -9,23 +10,27 @@ from __future__ import annotations
 import argparse
 import json
 import random
+import secrets
 import sys
 import tempfile
 import time
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import sqlalchemy as sa
 
-from shared.tables import Epoch, Identification
+from shared.errors import CountersignError
+from shared.tables import Epoch, Identification, Job, ModelVersion
 from tests.factories import ModelFile, make_model_file, png, training_files, zip_of
 from tests.faults.night import Night, a_night
 from tests.faults.processes import MARKS, children, kill, kill_program, program, tree
-from tests.servers import Stack
+from tests.servers import Stack, start_postgresql
 from web.client import Document
 
 AT_ONCE = 4  # jobs under way
+CANCELLED = 0.15  # of the jobs; each is tried again
 EPOCHS = 3
 TESTS = 12  # images of an identification
 SAMPLE_SECONDS = 10.0
@@ -51,6 +56,7 @@ class Tally:
     kills: Counter[str] = field(default_factory=Counter)
     jobs: Counter[str] = field(default_factory=Counter)
     rows: int = 0
+    retries: int = 0
     faults: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
 
@@ -62,6 +68,8 @@ class Soak:
         self._night = night
         self._random = random.Random(seed)  # noqa: S311 (what is killed is no secret)
         self._under_way: list[tuple[str, Document]] = []
+        self._unanswered: tuple[str, str] | None = None  # the kind and the key of what was sent in vain
+        self._to_cancel: set[str] = set()  # ids
         self._training = zip_of(training_files(writers=3, genuine=3, forged=1))
         self._gallery = zip_of(
             {f"categories/{name}/{n}.png": png(10 * name + n) for name in range(3) for n in range(2)}
@@ -82,6 +90,7 @@ class Soak:
                 next_sample += SAMPLE_SECONDS
             self._settle()
             self._top_up()
+            self._cancel()
             time.sleep(0.5)
         end = time.monotonic() + END_SECONDS
         while self._under_way and time.monotonic() < end:
@@ -90,6 +99,7 @@ class Soak:
         self.tally.faults += [f"{kind} {job['id']} did not end" for kind, job in self._under_way]
         self._growth()
         self._leftovers()
+        self._unknown()
         return self.tally
 
     def _kill(self) -> None:
@@ -107,23 +117,55 @@ class Soak:
     def _top_up(self) -> None:
         while len(self._under_way) < AT_ONCE:
             kind = self._random.choices(("verify", "identify", "train"), (6, 2, 1))[0]
+            kind, key = self._unanswered or (kind, secrets.token_hex(8))
+            self._unanswered = kind, key
             try:
-                self._under_way.append((kind, self._submit(kind)))
+                job = self._submit(kind, key)
             except Exception as error:  # noqa: BLE001 (whatever broke off: the sender was told, and sends it again)
-                self.tally.jobs[f"refused: {type(error).__name__}"] += 1
+                code = error.code if isinstance(error, CountersignError) else type(error).__name__
+                self.tally.jobs[f"sent again: {code}"] += 1
+                if code == "idempotency_in_flight":  # its server died; the key is free when its lease is over
+                    self._unanswered = None
                 return
+            self._unanswered = None
+            self._under_way.append((kind, job))
+            if self._random.random() < CANCELLED:
+                self._to_cancel.add(job["id"])
 
-    def _submit(self, kind: str) -> Document:
+    def _submit(self, kind: str, key: str) -> Document:
+        """Send a job; sent again under its key it is the same, so a verification names its model by the key."""
         if kind == "train":
             fields = {"network": "compact", "epochs": str(EPOCHS), "name": "soaked"}
-            return self._night.submit(self._training, kind, **fields)
-        return self._night.submit(self._gallery, kind) if kind == "identify" else self._night.submit()
+            return self._night.submit(self._training, kind, key, **fields)
+        if kind == "identify":
+            return self._night.submit(self._gallery, kind, key)
+        model = f"m-{key}"
+        with self._night.database.read() as session:
+            known = session.scalar(sa.select(ModelVersion.id).where(ModelVersion.name == model))
+        if not known:
+            self._night.stack.add_model(replace(self._night.model, name=model))
+        return self._night.submit(kind=kind, key=key, model=model)
+
+    def _cancel(self) -> None:
+        """Cancel what is to be cancelled once some of it is done, or it is too late; what broke off is done again."""
+        for _, job in self._under_way:
+            if job["id"] in self._to_cancel and self._night.job(job).done:
+                with suppress(CountersignError), self._night.stack.client() as client:
+                    client.cancel(job["id"])
+                    self._to_cancel.discard(job["id"])
+
+    def _retry(self, job: Document) -> None:
+        with suppress(CountersignError), self._night.stack.client() as client:
+            client.retry(job["id"])
+            self.tally.retries += 1
 
     def _settle(self) -> None:
         """Check the jobs that have ended."""
         for kind, job in list(self._under_way):
             state = self._night.job(job).state
-            if state in ("succeeded", "failed", "cancelled"):
+            if state == "cancelled":
+                self._retry(job)
+            elif state in ("succeeded", "failed"):
                 self._under_way.remove((kind, job))
                 self.tally.jobs[f"{kind} {state}"] += 1
                 try:
@@ -171,6 +213,15 @@ class Soak:
             if last > most * first:
                 self.tally.faults.append(f"{name} grew from {first:.0f} to {last:.0f}")
 
+    def _unknown(self) -> None:
+        """No job may be there that no answer told of."""
+        with self._night.database.read() as session:
+            jobs = session.scalar(sa.select(sa.func.count()).select_from(Job)) or 0
+        ended = sum(count for told, count in self.tally.jobs.items() if not told.startswith("sent again"))
+        known = 1 + ended + len(self._under_way)  # the first is that of the undisturbed run
+        if jobs != known:
+            self.tally.faults.append(f"{jobs} jobs are there, {known} were answered for")
+
     def _leftovers(self) -> None:
         """No half-written file may be left, and no process outside the stack."""
         home = self._night.stack.home
@@ -216,19 +267,22 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--every", type=float, default=20.0, help="seconds between two kills")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--database", help="URL of an empty PostgreSQL database; SQLite without it")
+    parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL of its own; SQLite without it")
     given = parser.parse_args()
     model: ModelFile = make_model_file("compact", threshold=1.0)
-    environment = {"DATABASE_URL": given.database} if given.database else {}
-    with (
-        tempfile.TemporaryDirectory(prefix="cs-") as folder,
-        Stack(Path(folder) / "soak", environment) as stack,
-        a_night(stack, model) as night,
-    ):
+    with ExitStack() as parts:
+        folder = Path(parts.enter_context(tempfile.TemporaryDirectory(prefix="cs-")))
+        folder.chmod(0o755)  # PostgreSQL's own user must enter it, under root
+        environment = {}
+        if given.postgresql:
+            environment["DATABASE_URL"] = parts.enter_context(start_postgresql(folder)).get_uri()
+        stack = parts.enter_context(Stack(folder / "soak", environment))
+        night = parts.enter_context(a_night(stack, model))
         tally = Soak(night, given.seed).run(60 * given.minutes, given.every)
-    samples = [asdict(sample) for sample in tally.samples]
-    told = {"kills": tally.kills, "jobs": tally.jobs, "rows": tally.rows, "faults": tally.faults}
-    json.dump(told | {"first": samples[:3], "last": samples[-3:]}, sys.stdout, indent=1)
+    told = {"kills": tally.kills, "jobs": tally.jobs, "rows": tally.rows, "retries": tally.retries}
+    told |= {"faults": tally.faults}
+    told |= {name: [round(getattr(sample, name)) for sample in tally.samples] for name in (*MOST_GROWTH, "processes")}
+    json.dump(told, sys.stdout)
     return 1 if tally.faults else 0
 
 

@@ -12,6 +12,7 @@ from shared.tables import Chunk, Job, Result
 from shared.tables.jobs import ChunkState
 from tests.faults.night import Night
 from tests.faults.processes import child, children, freeze_when, frozen, kill, program, thaw
+from tests.servers import wait_for
 from web.client import Document
 
 STOP_SECONDS = 5
@@ -78,13 +79,23 @@ def test_cancelled_while_it_is_scored_and_tried_again(night: Night) -> None:
 def test_cancelled_as_it_ends(night: Night) -> None:
     """The last chunk is being scored: the job is cancelled or has succeeded, and either way its numbers agree."""
     process = child(night.stack, "score")
-    job = night.submit()
 
-    def last_claim() -> bool:
-        states = {chunk.state for chunk in night.chunks(job)}
-        return night.job(job).intake_done and states == {ChunkState.DONE, ChunkState.CLAIMED}
+    def caught() -> Document | None:
+        """A job whose last claim is held by the worker, which is frozen; None where it was too quick."""
+        job = night.submit()
 
-    freeze_when(process, night.database, last_claim, "the last claim")
+        def last_claim_or_end() -> bool:
+            now, states = night.job(job), {chunk.state for chunk in night.chunks(job)}
+            return now.finished_at is not None or (now.intake_done and states == {ChunkState.DONE, ChunkState.CLAIMED})
+
+        freeze_when(process, night.database, last_claim_or_end, "the last claim")
+        if night.job(job).finished_at is None:
+            return job
+        thaw(process)
+        return None
+
+    job = wait_for(caught, "a job caught at its end", 120)
+    assert ChunkState.CLAIMED in {chunk.state for chunk in night.chunks(job)}
     with night.stack.client() as client:
         client.cancel(job["id"])
     thaw(process)

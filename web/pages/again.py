@@ -15,7 +15,7 @@ from shared.specs import VerifySpec
 from shared.storage import Stored
 from shared.tables import Job, Upload
 from web.services import services
-from web.uploads import spec_from_form
+from web.uploads import marks_from_form, spec_from_form
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,16 +54,16 @@ def _pair_of(session: Session, job: Job) -> list[Upload]:
 
 
 def submit_again(earlier: Earlier, person_id: int) -> Job:
-    """Queue the files of ``earlier`` with the settings of the request's form, its tag and its sender's name for it.
+    """Queue the files of ``earlier`` with the settings and marks of the request's form; its sender's own id goes along.
 
     Raises:
         CountersignError: what is wrong with the form, or ``queue_unavailable``.
     """
     services().doorbell.check()
     spec = spec_from_form(VerifySpec)
-    label = request.form.get("label", "").strip() or earlier.job.label
     first, *rest = earlier.files
-    marks = Marks(earlier.job.tag, earlier.job.external_id)
+    told = marks_from_form()
+    label, marks = told.label or earlier.job.label, Marks(told.tag, earlier.job.external_id)
     submissions = services().submissions
     if earlier.job.upload:
         return submissions.verify_batch(first, spec, person_id, label, marks)

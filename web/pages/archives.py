@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from flask import redirect, request, url_for
@@ -13,7 +13,7 @@ from shared.errors import CountersignError, InvalidInput
 from shared.jobs import queries
 from shared.jobs.uploads import LABELLED, find_upload
 from shared.specs import DEFAULT, SPECS
-from shared.tables import Job
+from shared.tables import Job, ModelVersion
 from web import auth
 from web.pages.datasets import look_values, sets_to_choose
 from web.pages.forms import FormFault, field_text, form_faults
@@ -104,7 +104,14 @@ def archive_values(kind: str, values: Mapping[str, str]) -> dict[str, Any]:
         except CountersignError as error:
             gone = error.message
     labelled = kind in LABELLED
-    shown = {"values": values, "label": values.get("label", ""), "labelled": labelled, "data": upload, "gone": gone}
+    shown = {
+        "values": values,
+        "label": values.get("label", ""),
+        "tag": values.get("tag", ""),
+        "labelled": labelled,
+        "data": upload,
+        "gone": gone,
+    }
     if upload is not None:
         return shown | (look_values(upload) if labelled else {})
     return shown | {"sets": sets_to_choose() if labelled else []}
@@ -115,5 +122,10 @@ def models_to_choose(values: Mapping[str, str]) -> dict[str, Any]:
     with services().database.read() as session:
         models = registry.list_models(session)
     default = next((model.label for model, aliases in models if DEFAULT in aliases), "")
-    wanted = values.get("model", "")
-    return {"models": models, "chosen": wanted if wanted in {model.label for model, _ in models} else default}
+    return {"models": models, "chosen": chosen_of(models, values.get("model", "")) or default}
+
+
+def chosen_of(models: Sequence[tuple[ModelVersion, list[str]]], wanted: str) -> str:
+    """The label of the model that ``wanted`` means: a label, an alias, or a name, whose newest version it is."""
+    named = (model.label for model, aliases in models if wanted in (model.label, model.name, *aliases))
+    return next(named, "")  # the newest come first

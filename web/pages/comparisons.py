@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import ceil
 
 from flask import Blueprint, flash, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -54,6 +55,8 @@ def _page(job_id: str, ordinal: int, errors: list[FormFault]) -> str:
     shown = len(references) if "all" in request.args else REFERENCES_SHOWN
     regions = [region for region in (answer.questioned, *(region for _, region in references[:shown])) if region]
 
+    frame = _frame(regions)
+
     def address(number: int) -> str:
         return url_for("pages.comparison", job_id=job_id, ordinal=number, **wish.arguments)
 
@@ -66,7 +69,8 @@ def _page(job_id: str, ordinal: int, errors: list[FormFault]) -> str:
         following=address(following) if following else None,
         canvas=canvas,
         seen=canvas_view(job.model.network, canvas) if job.model and canvas else None,
-        frame=_frame(regions),
+        frame=frame,
+        seen_frame=_seen_frame(canvas, frame) if canvas else None,
         references=references,
         shown=shown,
         errors=errors,
@@ -112,6 +116,14 @@ def _canvas(model: ModelVersion) -> Preprocessing:
     """What the network of ``model`` looks at; of a version that does not say, the preset of signatures."""
     said = model.summary.get("preprocessing")
     return Preprocessing.model_validate(said) if said else canvas_of(model.network)
+
+
+def _seen_frame(canvas: Preprocessing, frame: Frame | None) -> Frame:
+    """The middle of the canvas that the ink can lie in: a pixel of a scan fills little of a canvas for large pages."""
+    if canvas.preset != "signature" or canvas.scale != "keep" or frame is None:
+        return Frame(canvas.width, canvas.height)
+    factor = canvas.enlarge / canvas.reduce
+    return Frame(min(canvas.width, ceil(frame.width * factor)), min(canvas.height, ceil(frame.height * factor)))
 
 
 def _frame(regions: list[Region]) -> Frame | None:

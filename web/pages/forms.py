@@ -12,6 +12,7 @@ from pydantic.fields import FieldInfo
 
 from shared.errors import CountersignError
 from shared.specs import NETWORKS
+from web.locales import shown, written
 
 LIMITS = {Ge: ("ge", "at least"), Gt: ("gt", "more than"), Le: ("le", "at most"), Lt: ("lt", "less than")}
 BOUND_FAULTS = {
@@ -66,7 +67,14 @@ def spec_fields(spec: type[BaseModel], form: Mapping[str, str]) -> dict[str, For
 def _field(name: str, info: FieldInfo, form: Mapping[str, str]) -> FormField:
     hint = _sentence(info.description or "") + _bounds(info)
     mode = MODES.get(info.annotation, "text")
-    return FormField(name, _label(name), hint, form.get(name, field_text(info.default)), mode, _choices(name, info))
+    text = form.get(name, field_text(info.default))
+    text = shown(text) if float in _kinds(info) else text
+    return FormField(name, _label(name), hint, text, mode, _choices(name, info))
+
+
+def _kinds(info: FieldInfo) -> tuple[Any, ...]:
+    """The types that a field may have."""
+    return get_args(info.annotation) or (info.annotation,)
 
 
 def _label(name: str) -> str:
@@ -88,7 +96,7 @@ def _bounds(info: FieldInfo) -> str:
 
 
 def _figure(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else f"{value:g}"
+    return written(f"{value:,}" if isinstance(value, int) else f"{value:g}")
 
 
 def field_text(value: Any) -> str:

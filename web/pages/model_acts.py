@@ -63,25 +63,24 @@ def register(blueprint: Blueprint) -> None:
 
 def make_default(name: str) -> ResponseReturnValue:
     """Have verifications that name no model use this one, and keep why."""
-    note = request.form.get("note", "").strip()[:MOST_NOTE]
-    return _done(promote(name, auth.current_person().id, note), "now serves verifications that name no model")
+    return _done(promote(name, auth.current_person().id, **_note()), "now serves verifications that name no model")
 
 
 def make_candidate(name: str) -> ResponseReturnValue:
     """Have jobs that name ``candidate`` use this one."""
-    label = act(name, auth.current_person().id, CANDIDATE, registry.set_candidate)
+    label = act(name, auth.current_person().id, CANDIDATE, registry.set_candidate, **_note())
     return _done(label, "is now the candidate: jobs may name it so")
 
 
 def drop_candidate(name: str) -> ResponseReturnValue:
     """Have ``candidate`` mean this one no longer."""
-    label = act(name, auth.current_person().id, NO_CANDIDATE, registry.clear_candidate)
+    label = act(name, auth.current_person().id, NO_CANDIDATE, registry.clear_candidate, **_note())
     return _done(label, "is no longer the candidate")
 
 
 def archive_model(name: str) -> ResponseReturnValue:
     """Keep it for reading."""
-    label = act(name, auth.current_person().id, ARCHIVED, registry.archive_model)
+    label = act(name, auth.current_person().id, ARCHIVED, registry.archive_model, **_note())
     return _done(label, "is archived: no new job may use it, all that it gave stays readable")
 
 
@@ -89,6 +88,12 @@ def unarchive_model(name: str) -> ResponseReturnValue:
     """Let new jobs use it again."""
     label = act(name, auth.current_person().id, UNARCHIVED, registry.unarchive_model)
     return _done(label, "may be used again")
+
+
+def _note() -> dict[str, str]:
+    """Why, where the form says it."""
+    note = request.form.get("note", "").strip()[:MOST_NOTE]
+    return {"note": note} if note else {}
 
 
 def _done(label: str, words: str) -> ResponseReturnValue:

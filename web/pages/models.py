@@ -36,8 +36,10 @@ def models() -> str:
     archived = paging.chosen("archived", ("yes",)) is not None
     with services().database.read() as session:
         every = registry.list_models(session, archived=True)
+        evaluations = queries.newest_evaluations(session)
     shown = [each for each in every if (each[0].archived_at is not None) == archived]
-    return render_template("models.html", models=shown, archived=archived, others=len(every) - len(shown))
+    others = len(every) - len(shown)
+    return render_template("models.html", models=shown, archived=archived, others=others, evaluations=evaluations)
 
 
 def model(name: str) -> str:

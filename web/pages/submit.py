@@ -9,12 +9,11 @@ from flask import Blueprint, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from shared import registry
-from shared.calibration import calibration_of
 from shared.errors import CountersignError
 from shared.specs import DEFAULT, NETWORKS, TrainSpec
 from web import auth
 from web.pages.again import Earlier, earlier_of, submit_again
-from web.pages.archives import FIELDS, archive_values, submit_archive
+from web.pages.archives import FIELDS, archive_values, chosen_of, submit_archive
 from web.pages.forms import FormFault, form_faults, spec_fields
 from web.services import services
 from web.uploads import files_of, submit_from_request
@@ -82,20 +81,19 @@ def _missing_files() -> list[FormFault]:
 def _verify_form(errors: list[FormFault], earlier: Earlier | None = None) -> str:
     with services().database.read() as session:
         models = registry.list_models(session)
-    usable = {model.label for model, _ in models}
     before = earlier.job.model if earlier and earlier.job.spec.get("model") else None  # what a name meant then
-    wanted = request.values.get("model", "") or (before.label if before and before.label in usable else "")
-    default = next((model for model, aliases in models if DEFAULT in aliases), None)
-    chosen = wanted or (default.label if default else "")
-    calibration = calibration_of(next((model.summary for model, _ in models if model.label == chosen), None))
+    wanted = request.values.get("model", "")
+    chosen = chosen_of(models, wanted or (before.label if before else DEFAULT))
+    if not chosen and not wanted:
+        chosen = chosen_of(models, DEFAULT)
     return render_template(
         "verify.html",
         models=models,
         chosen=chosen,
-        calibrated_on=calibration.origin if calibration else None,
         way=_way(),
         earlier=earlier,
-        label=request.form.get("label", earlier.job.label if earlier else ""),
+        label=request.values.get("label", earlier.job.label if earlier else ""),
+        tag=request.values.get("tag", (earlier.job.tag or "") if earlier else ""),
         errors=errors,
         settings=services().settings,
     )

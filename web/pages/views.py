@@ -8,9 +8,10 @@ from http import HTTPStatus
 from flask import Blueprint, Response, current_app, send_file
 
 from shared.errors import NotFound
+from shared.jobs import queries
 from shared.queue import TaskNames
-from shared.tables import Region
-from shared.views import CANVASES, SENT, view_key
+from shared.tables import Identification, Region
+from shared.views import NEAREST, SENT, TEST, answer_key, canvas_named, view_key
 from web.services import services
 
 WAIT = "VIEW_WAIT_SECONDS"  # the application's setting: how long a picture is waited for
@@ -22,6 +23,7 @@ NO_PICTURE = "no-picture.svg"
 def register(blueprint: Blueprint) -> None:
     """Add the routes."""
     blueprint.add_url_rule("/regions/<int:region_id>/<view>.png", view_func=region_view)
+    blueprint.add_url_rule("/jobs/<job_id>/answers/<int:ordinal>/<which>.png", view_func=answer_view)
 
 
 def region_view(region_id: int, view: str) -> Response:
@@ -35,13 +37,32 @@ def region_view(region_id: int, view: str) -> Response:
     """
     with services().database.read() as session:
         region = session.get(Region, region_id)
-    if region is None or (view != SENT and view not in CANVASES):
+    if region is None or (view != SENT and canvas_named(view) is None):
         raise NotFound("view_unknown", "There is no such picture.")
-    key = view_key(region_id, view)
+    return _picture(view_key(region_id, view), bool(region.code), TaskNames.RENDER, str(region_id), view)
+
+
+def answer_view(job_id: str, ordinal: int, which: str) -> Response:
+    """Beside an answer of an identification: the ``test`` image, or one of its ``nearest`` category; as above.
+
+    Raises:
+        NotFound: no such answer or picture.
+    """
+    with services().database.read() as session:
+        job = queries.get_job(session, job_id)
+        answer = session.get(Identification, (job.id, ordinal))
+    if answer is None or which not in (TEST, NEAREST) or (which == NEAREST and answer.nearest is None):
+        raise NotFound("view_unknown", "There is no such picture.")
+    unusable = which == TEST and answer.nearest is None
+    return _picture(answer_key(job_id, ordinal, which), unusable, TaskNames.PICTURE, job_id, str(ordinal), which)
+
+
+def _picture(key: str, unusable: bool, task: str, *ids: str) -> Response:
+    """The blob ``key``, which the ``task`` of these ids makes; the placeholder where that is ``unusable``, or late."""
     if not services().store.exists(key):
-        if region.code:
+        if unusable:
             return _no_picture(HTTPStatus.OK)
-        if not services().doorbell.ring(TaskNames.RENDER, str(region_id), view):
+        if not services().doorbell.ring(task, *ids):
             return _no_picture(HTTPStatus.SERVICE_UNAVAILABLE)
         if not _made(key):
             return _no_picture(HTTPStatus.ACCEPTED)

@@ -11,6 +11,7 @@ from shared.calibration import calibration_of
 from shared.jobs.listing import Order, Reviewed, Wish
 from shared.jobs.queries import Answer
 from shared.tables import Job, JobState, ModelVersion, Verdict
+from web.locales import written
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 DISTANCE_PLACES = 4
@@ -43,6 +44,8 @@ def register(blueprint: Blueprint) -> None:
     for name in (
         "number",
         "fixed",
+        "figures",
+        "setting",
         "percent",
         "utc",
         "iso",
@@ -55,6 +58,9 @@ def register(blueprint: Blueprint) -> None:
         "signed",
         "listed",
         "promise",
+        "caution",
+        "origin",
+        "figured",
         "compared",
     ):
         blueprint.add_app_template_filter(globals()[name], name)
@@ -62,17 +68,31 @@ def register(blueprint: Blueprint) -> None:
 
 def number(value: Any) -> str:
     """``12345`` as ``12,345``; nothing known as a dash."""
-    return f"{value:,}" if isinstance(value, int) else fixed(value)
+    return written(f"{value:,}") if isinstance(value, int) else fixed(value)
 
 
 def fixed(value: Any, places: int = DISTANCE_PLACES) -> str:
     """A number with ``places`` decimals; nothing known as a dash."""
-    return f"{value:,.{places}f}" if isinstance(value, int | float) else "–"
+    return written(f"{value:,.{places}f}") if isinstance(value, int | float) else "–"
+
+
+def figures(value: float, digits: int = 3) -> str:
+    """A number of any size with so many digits that count."""
+    return written(f"{value:.{digits}g}")
+
+
+def setting(value: Any) -> Any:
+    """A field of a recipe, or a fact of a file; what is longer than a line is left to the template."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return figures(value, 6)
+    return "–" if value is None or value == "" else value
 
 
 def percent(share: Any, places: int = 1) -> str:
     """A share in 0..1 as a percentage."""
-    return f"{share * 100:.{places}f}\u00a0%" if isinstance(share, int | float) else "–"
+    return written(f"{share * 100:.{places}f}") + "\u00a0%" if isinstance(share, int | float) else "–"
 
 
 def utc(instant: datetime) -> str:
@@ -90,7 +110,7 @@ def lasting(seconds: float | None) -> str:
     if seconds is None:
         return "–"
     if 0 < seconds < 10:
-        return f"{seconds:.1f}\u00a0s"
+        return written(f"{seconds:.1f}") + "\u00a0s"
     whole = max(0, round(seconds))
     for size_, unit, part, smaller in ((DAY, "d", HOUR, "h"), (HOUR, "h", MINUTE, "min"), (MINUTE, "min", 1, "s")):
         if whole >= size_:
@@ -104,14 +124,14 @@ def size(count: int) -> str:
     amount = float(count)
     for unit in ("bytes", "KB", "MB", "GB"):
         if amount < 1000 or unit == "GB":
-            return f"{amount:,.0f} {unit}" if unit == "bytes" or amount >= 100 else f"{amount:,.1f} {unit}"
+            return written(f"{amount:,.0f}" if unit == "bytes" or amount >= 100 else f"{amount:,.1f}") + f" {unit}"
         amount /= 1000
     raise AssertionError("the last unit takes every amount")
 
 
 def plural(count: int, one: str, many: str = "") -> str:
     """``1 comparison``, ``2 comparisons``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"
+    return f"{number(count)} {one if count == 1 else many or one + 's'}"
 
 
 def phase(job: Job) -> str:
@@ -125,9 +145,9 @@ def odds(llr: float) -> str:
     """How many times, of a log10 likelihood ratio of either sign, in as many figures as it is good for."""
     times = 10 ** abs(llr)
     if times < 10:
-        return f"{times:.2g}"
+        return figures(times, 2)
     step = 10 ** (len(str(int(times))) - 1)
-    return f"{round(times / step) * step:,}"
+    return number(round(times / step) * step)
 
 
 def likelihood(llr: float, forgeries: str | None) -> str:
@@ -143,7 +163,7 @@ def likelihood(llr: float, forgeries: str | None) -> str:
 
 def signed(value: Any, places: int = 2) -> str:
     """A number with its sign; nothing known as a dash."""
-    return f"{value:+.{places}f}".replace("-", "\u2212") if isinstance(value, int | float) else "–"
+    return written(f"{value:+.{places}f}").replace("-", "\u2212") if isinstance(value, int | float) else "–"
 
 
 def sentence(answer: Answer) -> str:
@@ -184,10 +204,35 @@ def compared(protocol: str) -> str:
     return "one reference" if protocol == "pair" else plural(int(protocol.removeprefix("refs")), "reference")
 
 
-def promise(model: ModelVersion) -> str:
-    """What the thresholds of a model mean, in a plain sentence."""
+def caution(calibrated_on: str) -> str:
+    """What must be known of likelihood ratios that come from other data than people's signatures."""
+    return (
+        f"The model was calibrated on {calibrated_on}, not on people's. Likelihood ratios and verdicts may be off for "
+        "your documents: train or fine-tune it on your own signatures before you rely on them."
+    )
+
+
+def origin(model: ModelVersion) -> str:
+    """The same of a model that is to be chosen; empty where there is nothing to say."""
     calibration = calibration_of(model.summary)
-    if calibration:
+    return caution(calibration.origin) if calibration and calibration.origin else ""
+
+
+def figured(model: ModelVersion, kind: str) -> str:
+    """The figures of a model in one line, where it is chosen for a job of ``kind``."""
+    eer = f"EER {percent(((model.summary or {}).get('validation') or {}).get('eer'))}"
+    calibration = calibration_of(model.summary)
+    if kind == "evaluate":
+        return eer
+    if kind == "identify" or calibration is None:
+        return f"{eer}, threshold {fixed(model.threshold)}"
+    return f"{eer}, calibrated{f' on {calibration.origin}' if calibration.origin else ''}"
+
+
+def promise(model: ModelVersion, kind: str = "verify") -> str:
+    """What the thresholds of a model mean for a job of ``kind``, in a plain sentence."""
+    calibration = calibration_of(model.summary)
+    if calibration and kind == "verify":
         bands = calibration.of_size(1).bands
         forger = "skilled forgeries" if calibration.population == "skilled" else "other writers' signatures"
         return (
@@ -199,4 +244,9 @@ def promise(model: ModelVersion) -> str:
     if not isinstance(eer, int | float):
         return "Nobody has measured how often this model errs."
     of = f"{validation.get('forgeries') or ''} forgeries".strip()
+    if kind == "identify":
+        return (
+            f"What is farther than {fixed(model.threshold)} from every category is none of these. With one image a "
+            f"category, {in_a_hundred(eer)} {of} would be named, and as many of a category's own images turned away."
+        )
     return f"{in_a_hundred(eer).capitalize()} {of} would be accepted, and as many genuine signatures rejected."

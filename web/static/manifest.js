@@ -5,6 +5,9 @@ import { NoZip, TooLarge, entriesOf, open } from "./zip.js";
 
 const REQUIRED = ["id", "questioned", "reference"];
 const SHOWN = 10;
+const PICTURED = 3; // rows whose images are shown
+const SHOWABLE = { png: "image/png", jpg: "image/jpeg", jpeg: "image/jpeg", webp: "image/webp", bmp: "image/bmp" };
+const MOST_PICTURE = 20 << 20; // bytes of an image that is unpacked to be shown
 const MOST_ID = 255;
 const DIGEST = /^sha256:[0-9a-f]{64}$/; // of an image that the server knows already
 
@@ -54,6 +57,10 @@ function columnsOf(cells) {
   return columns;
 }
 
+function tidied(name) {
+  return name.trim().replaceAll("\\", "/").replace(/^\.\//, "");
+}
+
 function faultOf(cells, columns, folder, entries, seen) {
   const text = (name) => (cells[columns.get(name)] ?? "").trim();
   const id = text("id");
@@ -61,13 +68,26 @@ function faultOf(cells, columns, folder, entries, seen) {
   if (id.length > MOST_ID) return `the id has ${id.length} characters; at most ${MOST_ID} are kept`;
   if (seen.has(id)) return `the id ${id} stands in line ${seen.get(id)} already`;
   for (const column of ["questioned", "reference"]) {
-    const names = text(column).split("|").map((name) => name.trim().replaceAll("\\", "/").replace(/^\.\//, ""));
+    const names = text(column).split("|").map(tidied);
     const named = names.filter(Boolean);
     if (!named.length) return `no image is named in the column ${column}`;
     const gone = !entries.unsure && named.find((name) => !DIGEST.test(name) && !entries.has(folder + name));
     if (gone) return `the archive holds no ${gone}`;
   }
   return null;
+}
+
+function namesOf(cells, columns) {
+  const [id, questioned, reference] = REQUIRED.map((name) => (cells[columns.get(name)] ?? "").trim());
+  return { id, questioned: tidied(questioned), reference: tidied(reference.split("|").find((name) => name.trim())) };
+}
+
+// An image in the archive as a blob that browsers show; null where it is none of those.
+async function pictureOf(file, entry) {
+  const type = entry && SHOWABLE[entry.name.split(".").at(-1).toLowerCase()];
+  if (!type || entry.size > MOST_PICTURE) return null;
+  const bytes = await new Response(await open(file, entry)).blob();
+  return new Blob([bytes], { type });
 }
 
 // Rows, those that cannot be used, and the first faults in words. Throws NoZip with what makes the whole unusable.
@@ -77,7 +97,7 @@ export async function check(file) {
   const [name] = named.sort((one, other) => one.split("/").length - other.split("/").length);
   if (!name) throw new NoZip("The archive has no manifest.csv. Add one beside the images.");
   const folder = name.slice(0, name.lastIndexOf("/") + 1);
-  const found = { rows: 0, bad: 0, faults: [] };
+  const found = { rows: 0, bad: 0, faults: [], first: [], picture: (named) => pictureOf(file, entries.get(folder + named)) };
   const seen = new Map();
   let columns = null;
   for await (const { line, cells } of rowsOf(await open(file, entries.get(name)))) {
@@ -89,6 +109,7 @@ export async function check(file) {
     found.rows += 1;
     const fault = faultOf(cells, columns, folder, entries, seen);
     seen.set((cells[columns.get("id")] ?? "").trim(), line);
+    if (!fault && found.first.length < PICTURED) found.first.push(namesOf(cells, columns));
     if (!fault) continue;
     found.bad += 1;
     if (found.faults.length < SHOWN) found.faults.push(`Line ${line}: ${fault}.`);
@@ -112,17 +133,47 @@ function told({ rows, bad, faults }) {
   return [paragraph(head), list, ...(bad > faults.length ? [paragraph(`These are the first ${faults.length}.`)] : [])];
 }
 
-// Tells in `place` what the chosen archive holds.
-export async function tell(place, file) {
+async function pictured(found) {
+  const items = [];
+  for (const { id, questioned, reference } of found.first) {
+    const item = document.createElement("li");
+    for (const name of [questioned, reference]) {
+      const blob = await found.picture(name).catch(() => null); // the server says what is wrong with it
+      if (!blob) continue;
+      const image = new Image();
+      const address = URL.createObjectURL(blob);
+      image.onload = () => URL.revokeObjectURL(address);
+      image.onerror = () => image.remove();
+      Object.assign(image, { alt: name, title: name, src: address });
+      item.append(image);
+    }
+    if (!item.childElementCount) continue;
+    item.append(id);
+    items.push(item);
+  }
+  return items;
+}
+
+// Tells in `place` what the chosen archive holds, and shows the first of it in `pictures`.
+export async function tell(place, pictures, file) {
+  const turn = {}; // another file may be chosen while this one is read
+  place.turn = turn;
   place.hidden = !file;
+  pictures.hidden = true;
   place.className = "notice";
   place.replaceChildren(paragraph("Reading manifest.csv …"));
   if (!file) return;
   try {
     const found = await check(file);
+    if (place.turn !== turn) return;
     place.className = found.bad ? "notice warn" : "notice good";
     place.replaceChildren(...told(found));
+    const items = await pictured(found);
+    if (place.turn !== turn) return;
+    pictures.replaceChildren(...items);
+    pictures.hidden = !items.length;
   } catch (error) {
+    if (place.turn !== turn) return;
     const known = error instanceof NoZip || error instanceof TooLarge;
     place.className = "notice warn";
     place.replaceChildren(paragraph(known ? error.message : "manifest.csv is not UTF-8 text, or it is damaged."));

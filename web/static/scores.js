@@ -59,8 +59,9 @@ function draw(place, told) {
 function words({ scale, bounds, bins }) {
   if (!bins.length) return "";
   if (!bounds.length) return "The bounds between the verdicts depend on the number of references, so none is drawn.";
-  const [first, second] = bounds.map((bound) => figures(bound));
-  if (scale === "distance") return `Dashed: the threshold, ${first}.`;
+  if (scale === "distance") return `Dashed: the threshold, ${figures(bounds[0])}.`;
+  const places = { minimumFractionDigits: 2, maximumFractionDigits: 2, signDisplay: "always" };
+  const [first, second] = bounds.map((bound) => bound.toLocaleString(undefined, places).replace("-", "\u2212"));
   return `Dashed: reject below ${first}, accept from ${second}.`;
 }
 

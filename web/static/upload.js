@@ -16,7 +16,25 @@ function lasting(seconds) {
   return `${Math.round(seconds / 60)} min`;
 }
 
-function preview(file) {
+function choose(input, files) {
+  const chosen = new DataTransfer();
+  for (const file of files) chosen.items.add(file);
+  input.files = chosen.files;
+  input.dispatchEvent(new Event("change", { bubbles: true }));
+}
+
+function remover(input, file) {
+  const button = document.createElement("button");
+  Object.assign(button, { type: "button", className: "plain", textContent: "Remove" });
+  button.setAttribute("aria-label", `Remove ${file.name}`);
+  button.addEventListener("click", () => {
+    choose(input, Array.from(input.files).filter((each) => each !== file));
+    input.focus();
+  });
+  return button;
+}
+
+function preview(input, file) {
   const item = document.createElement("li");
   if (file.type.startsWith("image/")) {
     const image = document.createElement("img");
@@ -27,14 +45,14 @@ function preview(file) {
     image.src = address;
     item.append(image);
   }
-  item.append(`${file.name}, ${size(file.size)}`);
+  item.append(`${file.name}, ${size(file.size)} `, remover(input, file));
   return item;
 }
 
 function showChosen(input) {
   const list = document.getElementById(input.dataset.previews);
   if (!list) return;
-  list.replaceChildren(...Array.from(input.files, preview));
+  list.replaceChildren(...Array.from(input.files, (file) => preview(input, file)));
   list.hidden = input.files.length === 0;
 }
 
@@ -47,12 +65,9 @@ function takeDrops(zone) {
     });
   }
   zone.addEventListener("drop", (event) => {
-    const files = Array.from(event.dataTransfer.files).slice(0, input.multiple ? undefined : 1);
-    if (!files.length) return;
-    const chosen = new DataTransfer();
-    for (const file of files) chosen.items.add(file);
-    input.files = chosen.files;
-    input.dispatchEvent(new Event("change", { bubbles: true }));
+    const dropped = Array.from(event.dataTransfer.files);
+    if (!dropped.length) return;
+    choose(input, input.multiple ? [...input.files, ...dropped] : dropped.slice(0, 1)); // one may be dropped after another
   });
 }
 
@@ -130,13 +145,17 @@ function start(root) {
   }
   for (const place of root.querySelectorAll("[data-manifest-of]")) {
     const input = document.getElementById(place.dataset.manifestOf);
-    input.addEventListener("change", () => tellManifest(place, input.files[0]));
-    if (input.files.length) tellManifest(place, input.files[0]);
+    const look = () => tellManifest(place, document.getElementById(place.dataset.pictures), input.files[0]);
+    input.addEventListener("change", look);
+    if (input.files.length) look();
   }
   for (const choice of root.querySelectorAll("select[data-explained]")) {
     const place = document.getElementById(choice.dataset.explained);
     choice.addEventListener("change", () => {
-      place.textContent = choice.selectedOptions[0].dataset.words ?? "";
+      const { words, caution } = choice.selectedOptions[0].dataset;
+      place.textContent = words ?? "";
+      const warned = document.getElementById(`${choice.id}-caution`);
+      if (warned) [warned.textContent, warned.hidden] = [caution ?? "", !caution];
     });
   }
   for (const form of root.querySelectorAll("form[data-upload]")) {

@@ -35,7 +35,7 @@ async function directory(file) {
   return { data: await view(file, start + shift, start + shift + size), shift };
 }
 
-// The entries by name: Map of { method, packed, offset }, with `unsure`.
+// The entries by name: Map of { name, size, method, packed, offset }, with `unsure`.
 export async function entriesOf(file) {
   const { data, shift } = await directory(file);
   const found = new Map();
@@ -47,6 +47,8 @@ export async function entriesOf(file) {
     const name = text.decode(bytes).replaceAll("\\", "/");
     found.unsure ||= !(data.getUint16(at + 8, true) & UTF8) && bytes.some((byte) => byte > 127);
     found.set(name, {
+      name,
+      size: data.getUint32(at + 24, true),
       method: data.getUint16(at + 10, true),
       packed: data.getUint32(at + 20, true),
       offset: data.getUint32(at + 42, true) + shift,

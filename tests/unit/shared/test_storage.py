@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.errors import Conflict, NotFound, StorageFull
+from shared.errors import Conflict, NotFound, StorageFull, Unavailable
 from shared.storage import STALE_SECONDS, FolderStore, open_store, pieces_of
 
 
@@ -110,6 +110,27 @@ def test_absent_blobs(store: FolderStore) -> None:
     with pytest.raises(NotFound) as caught:
         store.open("uploads/none")
     assert caught.value.code == "blob_missing"
+
+
+def test_a_folder_that_is_away_is_no_empty_one(store: FolderStore) -> None:
+    """It is not mounted, say: what it holds is not gone, and nothing may be written in its place."""
+    store.put("uploads/one", [b"x"])
+    away = store.root.rename(store.root.with_name("away"))
+    store.root.mkdir()
+    for act in (
+        lambda: store.open("uploads/one"),
+        lambda: store.length("uploads/one"),
+        lambda: store.put("uploads/two", [b"y"]),
+        lambda: store.extend("partial/one", 0, b"y"),
+        lambda: store.move("uploads/one", "uploads/two"),
+    ):
+        with pytest.raises(Unavailable) as caught:
+            act()
+        assert caught.value.code == "storage_unavailable"
+    assert list(store.root.iterdir()) == []
+    store.root.rmdir()
+    away.rename(store.root)
+    assert store.length("uploads/one") == 1
 
 
 def test_delete(store: FolderStore) -> None:

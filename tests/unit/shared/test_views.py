@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from shared.specs import NETWORKS, canvas_of
-from shared.views import CANVASES, canvas_view
+from shared.views import canvas_named, canvas_view
 
 
 def test_what_a_model_sees_has_a_view_of_its_own() -> None:
@@ -9,6 +9,16 @@ def test_what_a_model_sees_has_a_view_of_its_own() -> None:
     assert canvas_view("conv4", canvas_of("conv4", "photo")) == "conv4-photo"
     assert canvas_view("conv4", canvas_of("conv4", "photo", 3)) == "conv4-colours"
     assert canvas_view("ink", canvas_of("ink", ink="binary")) == "ink-binary"
-    assert len(CANVASES) == 4 * len(NETWORKS)
-    assert CANVASES["ink-binary"] == canvas_of("ink", ink="binary")
-    assert CANVASES["signet-bn-colours"] == canvas_of("signet-bn", "photo", 3)
+    assert canvas_named("ink-binary") == canvas_of("ink", ink="binary")
+    assert canvas_named("signet-bn-colours") == canvas_of("signet-bn", "photo", 3)
+    for network in NETWORKS:
+        assert canvas_named(canvas_view(network, canvas_of(network))) == canvas_of(network)
+
+
+def test_the_factors_of_a_model_belong_to_what_it_sees() -> None:
+    canvas = canvas_of("ink").model_copy(update={"enlarge": 2, "reduce": 16})
+    assert canvas_named(canvas_view("ink", canvas)) == canvas
+    drawing = canvas.model_copy(update={"ink": "binary"})
+    assert canvas_named(canvas_view("ink", drawing)) == drawing
+    for view in ("sent", "nothing", "ink-scaled-5-1", "ink-scaled-1-17", "ink-photo-scaled-2-1", "compact-scaled-2-1"):
+        assert canvas_named(view) is None

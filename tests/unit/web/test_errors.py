@@ -5,6 +5,7 @@ import logging
 
 import pytest
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
 from shared.errors import Conflict, Fault
 from tests.unit.web.conftest import Caller
@@ -19,6 +20,7 @@ def failing(caller: Caller) -> Caller:
         "bug": RuntimeError(SECRET),
         "disk": OSError(errno.ENOSPC, SECRET),
         "broken": OSError(errno.EIO, SECRET),
+        "database": OperationalError("SELECT 1", {}, ConnectionError(SECRET)),
         "ours": Conflict("a_code", "<b>what is wrong</b>", (Fault("a_code", "<i>here</i>", "line 3"),)),
     }
     for name, error in faults.items():
@@ -37,6 +39,7 @@ def failing(caller: Caller) -> Caller:
         ("bug", 500, "internal_error"),
         ("disk", 507, "storage_full"),
         ("broken", 500, "internal_error"),
+        ("database", 503, "database_unavailable"),
         ("ours", 409, "a_code"),
     ],
 )

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import io
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from shared.queue import TaskNames
 from shared.registry import delete_model, find_model
 from shared.specs import IdentifySpec
 from shared.tables import Embedding, Identification, Job, JobState
+from shared.views import NEAREST, TEST, answer_key
 from tests.factories import (
     Doorbells,
     ModelFile,
@@ -36,6 +38,7 @@ from worker.context import Context
 from worker.identification import identify_job
 from worker.ml.images import decode, prepare
 from worker.models import ModelCache
+from worker.rendering import render_answer
 
 POISON = Path(__file__).parents[2] / "faults" / "poison"
 CATEGORIES = {"categories/ann/1.png": png(1), "categories/ben/1.png": png(2), "categories/cyd/1.png": png(3)}
@@ -197,6 +200,19 @@ def test_bad_entries_cost_only_themselves(context: Context, tiny_model: ModelFil
     assert report["answers"]["error"] == 2
     assert report["figures"]["labelled"] == 2
     assert report["figures"]["false_accepts"]["of"] == 1, "nobody can be named as a category that cannot be used"
+
+
+def test_answers_have_pictures(sqlite_context: Context, tiny_model: ModelFile) -> None:
+    files = {"categories/anna/1.png": png(1), "categories/anna/2.png": png(2), "test/a.png": png(3), "test/b.png": b"x"}
+    job = identified(sqlite_context, tiny_model, files)
+    for which, content in ((TEST, png(3)), (NEAREST, png(1))):
+        render_answer(sqlite_context, job.public_id, 1, which)
+        with sqlite_context.store.open(answer_key(job.public_id, 1, which)) as file:
+            made = np.asarray(Image.open(io.BytesIO(file.read())).convert("L"))
+        assert np.array_equal(made, np.asarray(Image.open(io.BytesIO(content)).convert("L")))
+    for ordinal, which in ((2, TEST), (3, TEST), (2, NEAREST)):
+        render_answer(sqlite_context, job.public_id, ordinal, which)
+        assert not sqlite_context.store.exists(answer_key(job.public_id, ordinal, which))
 
 
 def test_a_test_image_that_is_one_of_the_categories_says_so(sqlite_context: Context, tiny_model: ModelFile) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from datetime import timedelta
 
 import sqlalchemy as sa
 
+from shared.archives import Archive
 from shared.db import utcnow
 from shared.jobs.partial import remove_expired
+from shared.jobs.submit import archive_limits
 from shared.jobs.uploads import add_upload
+from shared.manifest import ImageRef, Row
 from shared.tables import Comparison, ReferenceSet, Region, Upload
 from tests.factories import batch_of, png, reload, results_of
 from tests.unit.worker.conftest import Submit, send
 from worker.context import Context
 from worker.intake import take_in
 from worker.ml.images import decode, pixel_digest
+from worker.naming import Naming, images_of
 from worker.verification import score_waiting
 
 PAGED = ("id", "questioned", "reference", "reference_page")
@@ -60,6 +65,28 @@ def test_a_file_that_a_manifest_names_is_kept(context: Context, submit: Submit) 
         left = set(session.scalars(sa.select(Upload.digest)))
     assert card in left
     assert cheque not in left
+
+
+def test_a_file_that_expires_after_it_was_looked_up_costs_its_row_only(context: Context, submit: Submit) -> None:
+    archive = batch_of(("1", "0.png", "1.png"), images={"0.png": png(0), "1.png": png(1)})
+    job = submit(context, archive)
+    card = sent_alone(context, png(2), "card.png")
+    rows = [
+        Row(line, str(line), questioned=ImageRef("0.png"), references=(ImageRef(name),))
+        for line, name in ((2, "1.png"), (3, card))
+    ]
+    assert job.upload_id is not None
+    naming = Naming(Archive(io.BytesIO(archive), archive_limits(context.settings)), "", job.upload_id)
+    with context.database.read() as session:
+        checked = naming.look_up(session, rows)
+    with context.database.write() as session:
+        session.execute(sa.update(Upload).where(Upload.digest == card).values(expires_at=utcnow()))
+    assert remove_expired(context.database, context.store) == 1
+    with context.database.write() as session:
+        held = naming.hold(session, checked)
+        regions = naming.add_regions(session, held)
+    assert [row.fault and row.fault.code for row in held] == [None, "file_unknown"]
+    assert set(regions) == {ref.name for row in held[:1] for ref in images_of(row)}
 
 
 def test_images_that_were_scored_before_are_named_by_their_pixels(context: Context, submit: Submit) -> None:

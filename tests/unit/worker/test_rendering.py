@@ -7,8 +7,9 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
+from shared.specs import NETWORKS
 from shared.tables import Region
-from shared.views import CANVASES, SENT, view_key
+from shared.views import SENT, canvas_named, view_key
 from tests.factories import batch_of, blank_png, drawing, encoded, png
 from tests.unit.worker.conftest import Submit
 from worker.context import Context
@@ -41,12 +42,23 @@ def test_as_it_was_sent(sqlite_context: Context, regions: dict[str, int]) -> Non
     assert np.array_equal(np.asarray(picture(sqlite_context, regions["a.png"], SENT)), np.asarray(drawing(1)))
 
 
-@pytest.mark.parametrize("view", sorted(CANVASES))
+@pytest.mark.parametrize("view", [f"{name}{kind}" for name in NETWORKS for kind in ("", "-photo", "-colours")])
 def test_as_a_network_sees_it(sqlite_context: Context, regions: dict[str, int], view: str) -> None:
     render_view(sqlite_context, regions["red.png"], view)
     shown = picture(sqlite_context, regions["red.png"], view)
-    assert shown.size == (CANVASES[view].width, CANVASES[view].height)
+    canvas = canvas_named(view)
+    assert canvas is not None
+    assert shown.size == (canvas.width, canvas.height)
     assert shown.mode == ("RGB" if view.endswith("-colours") else "L")
+
+
+def test_at_the_scale_that_the_model_brings_scans_to(sqlite_context: Context, regions: dict[str, int]) -> None:
+    widths = []
+    for view in ("ink", "ink-scaled-2-1"):
+        render_view(sqlite_context, regions["a.png"], view)
+        left, _, right, _ = picture(sqlite_context, regions["a.png"], view).getbbox() or (0, 0, 0, 0)
+        widths.append(right - left)
+    assert widths[1] == pytest.approx(2 * widths[0], abs=4)
 
 
 def test_colours_are_shown_as_they_were_sent(sqlite_context: Context, regions: dict[str, int]) -> None:

@@ -142,6 +142,28 @@ def test_it_goes_on_from_its_checkpoint(sqlite_context: Context) -> None:
     assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
+def test_a_worker_that_lost_its_lease_keeps_no_checkpoint(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its checkpoint is an old one, or comes after the model: another worker goes on from its own."""
+    monkeypatch.setattr(solo, "ASK_SECONDS", 60.0)  # it has not heard of it when its epoch is done
+    job, kept = submit_training(context, FILES, name="late", epochs=6), list[bytes]()
+
+    def checkpoint() -> bytes:
+        with context.store.open(f"checkpoints/{job.public_id}") as file:
+            return file.read()
+
+    def lose_the_lease() -> bool:
+        if not kept and reload(context.database, job).done == 2:
+            kept.append(checkpoint())
+            expire(context.database, Job)
+            assert claim_job(context.database, job.public_id, "worker-2", 30) is not None
+        return False
+
+    train_job(replace(context, draining=lose_the_lease), job.public_id)
+    now = reload(context.database, job)
+    assert (now.state, now.done, now.owner) == (JobState.RUNNING, 2, "worker-2")
+    assert [checkpoint()] == kept
+
+
 def test_a_cancelled_training_leaves_no_model(context: Context, monkeypatch: pytest.MonkeyPatch) -> None:
     job = submit_training(context, FILES, epochs=50)
     told = training._Training._on_epoch

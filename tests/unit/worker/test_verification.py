@@ -1,13 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import sqlalchemy as sa
 
-from shared.errors import Fault
+from shared.errors import Fault, Unavailable
 from shared.jobs.chunks import Scored, claim_chunks, region_values
 from shared.jobs.lifecycle import request_cancel
 from shared.jobs.work import Pending
@@ -262,6 +263,45 @@ def test_what_was_encoded_is_kept_before_the_claim_ends(
     with context.database.read() as session:
         assert session.scalars(sa.select(Embedding.digest)).all() == ["sha256:d"]
         assert session.get_one(Region, region_id).digest == "sha256:d"
+
+
+@pytest.mark.parametrize("loaded", [True, False], ids=["model loaded", "model not loaded"])
+def test_work_waits_for_a_storage_that_is_away(context: Context, submit: Submit, loaded: bool) -> None:
+    """It looks like one from which every file is gone: no row may be answered by that."""
+    job = taken_in(context, submit, ("1", "a", "b"), images={"a": png(1), "b": png(2)})
+    claim, root = _claim(context), Path(context.settings.storage_url)
+    models = models_of(context)
+    if loaded:
+        models.get(claim.model)
+    away = root.rename(root.with_name("away"))
+    root.mkdir()
+    with pytest.raises(Unavailable):
+        score_claim(context, models, claim)
+    assert (reload(context.database, job).state, results_of(context.database, job)) == (JobState.RUNNING, [])
+    root.rmdir()
+    away.rename(root)
+    score_claim(context, models, claim)
+    assert [code for _, _, code in results_of(context.database, job)] == [None]
+
+
+def test_of_two_jobs_in_a_claim_the_cancelled_one_is_let_go(
+    context: Context, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A claim may take minutes where many references are new: who cancels does not wait for the other job."""
+    monkeypatch.setattr(between, "NEWS_SECONDS", -1.0)
+    images = {"a": png(1), "b": png(2)}
+    unwanted, wanted = (taken_in(context, submit, ("1", "a", "b"), images=images) for _ in range(2))
+    claim = _claim(context)
+    assert {chunk.job_id for chunk in claim.chunks} == {unwanted.id, wanted.id}
+    heard = BetweenBatches(context, claim, Scored(), lambda: None)
+    request_cancel(context.database, unwanted.public_id, None)
+    assert reload(context.database, unwanted).state == JobState.CANCELLING
+    heard()
+    assert reload(context.database, unwanted).state == JobState.CANCELLED
+    heard()
+    score_claim(context, models_of(context), claim)
+    assert reload(context.database, wanted).state == JobState.SUCCEEDED
+    assert (reload(context.database, unwanted).done, results_of(context.database, unwanted)) == (0, [])
 
 
 def test_the_row_that_kills_its_workers_is_found_and_answered(context: Context, submit: Submit) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from shared.db import Database, utcnow
+from shared.db import Database, epoch_now, utcnow
 from shared.errors import Conflict, CountersignError, NotFound
 from shared.jobs.chunks import claim_chunks, record
 from shared.jobs.lifecycle import claim_job, fail_job, request_cancel, retry_job, succeed_job
@@ -290,3 +290,29 @@ def test_https_is_checked(allowing: Context, tmp_path: Path, monkeypatch: pytest
         make_due(allowing.database)
         assert deliver_due(allowing) == 1
     assert log_of(allowing.database)[0].state == DeliveryState.DELIVERED
+
+
+@pytest.mark.parametrize("tries", [0, 1, 8])
+def test_a_clock_that_is_set_back_holds_no_delivery(allowing: Context, receiver: Receiver, tries: int) -> None:
+    """An hour back: what was due, and what was left to a sender that died, seems to have an hour to go."""
+    owner = person(allowing.database)
+    hook(allowing, receiver.url, owner)
+    for _ in range(2):
+        ended(allowing.database, owner)
+    lost = claim_due(allowing.database)[0].id
+    with allowing.database.write() as session:
+        pause = PAUSES[tries - 1] if tries else 0
+        session.execute(sa.update(Delivery).values(due=Delivery.due + 3600))
+        others = sa.update(Delivery).where(Delivery.id != lost)
+        session.execute(others.values(state="waiting", tries=tries, due=epoch_now() + pause + 3600))
+    assert deliver_due(allowing) == 2
+    assert {delivery.state for delivery in log_of(allowing.database)} == {"delivered"}
+
+
+def test_a_pause_is_kept_where_the_clock_can_be_believed(allowing: Context, receiver: Receiver) -> None:
+    owner = person(allowing.database)
+    hook(allowing, receiver.url, owner)
+    ended(allowing.database, owner)
+    with allowing.database.write() as session:
+        session.execute(sa.update(Delivery).values(tries=8, due=epoch_now() + PAUSES[-1] - 1))
+    assert deliver_due(allowing) == 0

@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
-from functools import partial
-
 import pytest
 import sqlalchemy as sa
 
@@ -18,6 +14,7 @@ from shared.jobs.chunks import (
     release_chunks,
     renew_chunks,
     split_chunk,
+    urgent_waiting,
 )
 from shared.jobs.lifecycle import fail_job, request_cancel, retry_job
 from shared.jobs.work import load_embeddings, load_sources, load_work
@@ -240,6 +237,15 @@ def test_the_last_chunk_settles_a_cancellation(database: Database) -> None:
     assert (now.state, now.done) == (JobState.CANCELLED, 4)
 
 
+def test_a_split_settles_a_cancellation(database: Database) -> None:
+    job = batch_job(database, unbacked_model(database), 4, 4)
+    claim = claimed(database)
+    request_cancel(database, job.public_id, None)
+    assert split_chunk(database, claim.chunks[0], tries=2)
+    assert reload(database, job).state == JobState.CANCELLED
+    assert {chunk.state for chunk in chunks_of(database, job)} == {"shelved"}
+
+
 def test_a_release_settles_a_cancellation(database: Database) -> None:
     job = batch_job(database, unbacked_model(database), 4, 4)
     claim = claimed(database)
@@ -316,64 +322,17 @@ def test_the_work_of_chunks_that_are_no_neighbours(database: Database) -> None:
     ]
 
 
-def in_threads(count: int, act: Callable[[int], None]) -> None:
-    barrier, errors = threading.Barrier(count), []
-
-    def run(number: int) -> None:
-        barrier.wait()
-        try:
-            act(number)
-        except Exception as error:  # noqa: BLE001 (told to the test's own thread)
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
-
-
-def record_one(database: Database, claims: list[Claim], number: int) -> None:
-    record(database, claims[number], scores(claims[number]))
-
-
-def test_two_claimers_never_get_the_same_chunk(database: Database) -> None:
-    job = batch_job(database, unbacked_model(database), 40, 2)
-    taken: list[list[tuple[int, int]]] = [[], []]
-
-    def claim_all(number: int) -> None:
-        missed = 0
-        while missed < 20:
-            claim = claim_chunks(database, f"worker-{number}", LEASE, 4)
-            if claim is None:
-                missed += 1  # the other may have held locks on all that was left
-            else:
-                taken[number] += ranges(claim)
-
-    in_threads(2, claim_all)
-    assert sorted(taken[0] + taken[1]) == [(first, first + 1) for first in range(1, 40, 2)]
-    assert {chunk.fence for chunk in chunks_of(database, job)} == {1}
-
-
-def test_of_two_workers_with_the_last_chunks_one_ends_the_job(database: Database) -> None:
-    """Each sees the other's chunk undone; counting what is left would strand the job."""
-    model = unbacked_model(database)
-    for _ in range(10):
-        job = batch_job(database, model, 8, 4)
-        claims = [claimed(database, most=4, owner=f"worker-{number}") for number in range(2)]
-        in_threads(2, partial(record_one, database, claims))
-        now = reload(database, job)
-        assert (now.state, now.done, now.accept, now.chunks_left) == (JobState.SUCCEEDED, 8, 8, 0)
-
-
-def test_claims_over_the_same_jobs_record_without_deadlock(database: Database) -> None:
-    model = unbacked_model(database)
-    jobs = [batch_job(database, model, 8, 4) for _ in range(6)]
-    claims = [claimed(database, most=24, owner=f"worker-{number}") for number in range(2)]
-    swapped = Claim(claims[1].model, tuple(reversed(claims[1].chunks)))
-    in_threads(2, partial(record_one, database, [claims[0], swapped]))
-    assert {reload(database, job).state for job in jobs} == {JobState.SUCCEEDED}
+def test_who_holds_a_claim_is_not_given_a_small_job_that_ended_a_worker(database: Database) -> None:
+    """It might end this one too, and the claim held besides would be blamed."""
+    small = batch_job(database, unbacked_model(database), 1, 1)
+    with database.write() as session:
+        session.execute(sa.update(Chunk).values(priority=0))
+    assert urgent_waiting(database)
+    assert claim_chunks(database, "worker-1", LEASE, 100, only_urgent=True) is not None
+    expire(database, Chunk)
+    assert not urgent_waiting(database)
+    assert claim_chunks(database, "worker-2", LEASE, 100, only_urgent=True) is None
+    assert claimed(database, owner="worker-2").chunks[0].job_id == small.id
 
 
 def test_a_chunk_that_was_tried_before_is_claimed_alone(database: Database) -> None:

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import sqlalchemy as sa
 
@@ -194,7 +196,7 @@ def test_retry(database: Database, state: JobState) -> None:
     now = reload(database, job)
     assert (now.state, now.attempt, now.error_code, now.faults) == (JobState.QUEUED, 2, None, [])
     assert now.finished_at is None
-    assert claimed(database, job).fence == 1
+    assert claimed(database, job).fence == 2
 
 
 @pytest.mark.parametrize("state", [JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING, JobState.SUCCEEDED])
@@ -202,6 +204,49 @@ def test_what_cannot_be_retried(database: Database, state: JobState) -> None:
     with pytest.raises(Conflict) as caught:
         lifecycle.retry_job(database, training(database, state).public_id, None)
     assert caught.value.code == "job_not_retryable"
+
+
+def test_a_late_worker_has_no_say_in_the_next_attempt(database: Database) -> None:
+    """It slept through its lease, the job was cancelled and tried again, and nobody has taken that up yet."""
+    job = training(database)
+    late = claimed(database, job)
+    expire(database, Job)
+    lifecycle.request_cancel(database, job.public_id, None)
+    assert not told(database, late, done=2), "a cancelled job's numbers stand"
+    lifecycle.retry_job(database, job.public_id, None)
+    assert not lifecycle.renew_job(database, late, LEASE)
+    assert not lifecycle.fail_job(database, job.id, InvalidInput("late", "too late"), late.fence)
+    now = reload(database, job)
+    assert (now.state, now.done, now.lease_until) == (JobState.QUEUED, 0, 0.0)
+
+
+def test_a_late_heartbeat_does_not_take_back_what_was_handed_back(database: Database) -> None:
+    """It beats in a thread of its own: once more, perhaps, after the job was released."""
+    job = training(database)
+    claim = claimed(database, job)
+    lifecycle.release_job(database, claim)
+    assert not lifecycle.renew_job(database, claim, LEASE)
+    assert claimed(database, job, "worker-2").fence == 2
+
+
+def test_a_job_that_waits_for_the_host_is_cancelled_at_once(database: Database) -> None:
+    job = training(database)
+    lifecycle.release_job(database, claimed(database, job), pause=60, phase="waiting: the disk is full")
+    lifecycle.request_cancel(database, job.public_id, None)
+    assert reload(database, job).state == JobState.CANCELLED
+
+
+@pytest.mark.parametrize("let_go", [lifecycle.release_job, lifecycle.finish_intake])
+def test_whoever_lets_go_settles_a_cancellation(
+    database: Database, let_go: Callable[[Database, JobClaim], None]
+) -> None:
+    """Or it would stay until the next sweep."""
+    job = batch_job(database, unbacked_model(database), 4, 4, state=JobState.QUEUED)
+    claim = claimed(database, job)
+    lifecycle.request_cancel(database, job.public_id, None)
+    assert reload(database, job).state == JobState.CANCELLING
+    let_go(database, claim)
+    assert reload(database, job).state == JobState.CANCELLED
 
 
 def finish_asked(database: Database, claim: JobClaim) -> str | None:

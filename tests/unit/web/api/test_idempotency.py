@@ -12,7 +12,7 @@ from shared.config import Settings
 from shared.db import Database, utcnow
 from shared.errors import Conflict
 from shared.jobs import idempotency
-from shared.tables import IdempotencyKey, Job, Upload
+from shared.tables import IdempotencyKey, Job, Person, Upload
 from tests.factories import Doorbells, batch_job, png, unbacked_model
 from tests.unit.web.api.test_jobs import assert_problem, blobs
 from tests.unit.web.conftest import Caller
@@ -63,7 +63,28 @@ def test_another_address_is_refused(caller: Caller, database: Database) -> None:
 
 
 def test_a_request_in_flight(caller: Caller, database: Database, doorbell: Doorbells) -> None:
-    """The second is sent while the first is about to ring its doorbell."""
+    """The second is sent while the first has its key and has queued nothing: it asks for the queue once more."""
+    unbacked_model(database)
+    answers: list[TestResponse] = []
+    asked: list[int] = []
+
+    def send_again() -> None:
+        asked.append(len(asked))
+        if len(asked) == 2:  # before the upload was read, and now with the key taken
+            thread = threading.Thread(target=lambda: answers.append(submit(caller)))
+            thread.start()
+            thread.join()
+
+    doorbell.check = send_again  # type: ignore[method-assign]  # a doorbell that takes its time
+    assert submit(caller).status_code == 202
+    assert_problem(answers[0], 409, "idempotency_in_flight")
+    assert jobs(database) == 1
+
+
+def test_a_request_whose_job_is_queued_is_answered_at_once(
+    caller: Caller, database: Database, doorbell: Doorbells
+) -> None:
+    """Its server may have died before it could answer; the lease of the key is long."""
     unbacked_model(database)
     answers: list[TestResponse] = []
 
@@ -74,9 +95,31 @@ def test_a_request_in_flight(caller: Caller, database: Database, doorbell: Doorb
         return True
 
     doorbell.ring = send_again  # type: ignore[method-assign]  # a doorbell that takes its time
-    assert submit(caller).status_code == 202
-    assert_problem(answers[0], 409, "idempotency_in_flight")
+    first = submit(caller)
+    assert (answers[0].status_code, answers[0].get_json()["id"]) == (202, first.get_json()["id"])
     assert jobs(database) == 1
+
+
+def test_a_clock_that_is_set_back_does_not_hold_a_key(database: Database) -> None:
+    """The lease of a request that was cut off lies an hour further ahead than any is given."""
+    owner = person(database)
+    begun = idempotency.begin(database, owner, "key", "print")
+    with pytest.raises(Conflict):
+        idempotency.begin(database, owner, "key", "print")
+    with database.write() as session:
+        session.execute(sa.update(IdempotencyKey).values(lease_until=IdempotencyKey.lease_until + 3600))
+    again = idempotency.begin(database, owner, "key", "print")
+    assert isinstance(begun, idempotency.Begun)
+    assert isinstance(again, idempotency.Begun)
+    assert again.token != begun.token
+
+
+def person(database: Database) -> int:
+    with database.write() as session:
+        row = Person(name="ann", password_hash="", session_stamp="1", created_at=utcnow())
+        session.add(row)
+        session.flush()
+        return row.id
 
 
 def test_a_refused_request_frees_its_key(caller: Caller, database: Database, settings: Settings) -> None:

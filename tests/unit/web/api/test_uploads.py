@@ -13,7 +13,8 @@ from werkzeug.test import TestResponse
 
 from shared.config import Settings
 from shared.db import Database, utcnow
-from shared.jobs.partial import blob_of, remove_expired
+from shared.errors import NotFound
+from shared.jobs.partial import blob_of, extend_upload, remove_expired
 from shared.jobs.uploads import use_upload
 from shared.storage import FolderStore
 from shared.tables import Job, PartialUpload, Region, Upload
@@ -202,6 +203,19 @@ def test_uploads_that_cannot_be_begun(caller: Caller, fields: dict[str, Any], st
 def test_an_upload_begun_with_another_size(caller: Caller) -> None:
     begun(caller, b"content")
     assert_problem(begun(caller, b"content", size=8), 422, "upload_length")
+
+
+def test_a_part_for_an_upload_that_is_given_up_meanwhile_leaves_nothing(
+    caller: Caller, database: Database, store: FolderStore
+) -> None:
+    path = begun(caller, b"content").headers["Location"].removeprefix("/api/v1")
+    with database.read() as session:
+        upload = session.scalars(sa.select(PartialUpload)).one()
+    assert caller.delete(path).status_code == 204
+    with pytest.raises(NotFound) as refused:
+        extend_upload(database, store, upload, 0, [b"content"], 1.0)
+    assert refused.value.code == "upload_unknown"
+    assert not list(store.root.glob("partial/*"))
 
 
 def test_unfinished_uploads_go(caller: Caller, database: Database, store: FolderStore) -> None:

@@ -12,7 +12,7 @@ from tests.factories import calibration, unbacked_model
 from tests.unit.web.pages.conftest import Browser, add_job, add_results
 from web.pages.words import likelihood, odds
 
-WARNING = "calibrated on generated signatures, not on people's"
+WARNING = "calibrated on generated signatures, not on people&#39;s"
 
 
 def summary_of(**options: Any) -> dict[str, Any]:
@@ -85,7 +85,7 @@ def test_the_form_says_what_the_model_was_calibrated_on(browser: Browser, sqlite
     assert WARNING in text
     assert "boxed@1 (default): EER 10.0\u00a0%, calibrated on generated signatures" in text
     assert "own@1: EER 10.0\u00a0%, calibrated<" in text
-    assert WARNING not in browser.text("/verify?model=own@1")
+    assert 'id="model-caution" role="status" hidden>' in browser.text("/verify?model=own@1")
     assert "With one reference, about 1 in 100 skilled forgeries would be accepted" in text
 
 

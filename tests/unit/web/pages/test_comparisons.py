@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from shared.db import Database
+from shared.specs import canvas_of
+from shared.tables import ModelVersion
+from tests.factories import unbacked_model
 from tests.unit.web.pages.conftest import Browser, add_job, add_results
 
 
@@ -13,6 +16,20 @@ def test_a_comparison_shows_both_at_one_scale_with_its_answer(browser: Browser, 
     assert "takes both for the same hand" in text
     assert 'id="previous"' not in text
     assert f'id="next" href="/jobs/{job.public_id}/comparisons/2"' in text
+
+
+def test_what_a_network_sees_of_a_large_canvas_is_shown_at_the_size_of_the_ink(
+    browser: Browser, sqlite_database: Database
+) -> None:
+    preprocessing = canvas_of("ink").model_dump() | {"enlarge": 2, "reduce": 1}
+    model = unbacked_model(sqlite_database, summary={"preprocessing": preprocessing})
+    with sqlite_database.write() as session:
+        session.get_one(ModelVersion, model.id).network = "ink"
+    job = add_job(sqlite_database, total=1, model_id=model.id)
+    add_results(sqlite_database, job, ["accept"])
+    text = browser.text(f"/jobs/{job.public_id}/comparisons/1")
+    assert text.count('viewBox="0 0 180 80"') == 2, "the scans are 90 x 40"
+    assert text.count('ink-scaled-2-1.png" x="-550.0" y="-312.0" width="1280" height="704"') == 2
 
 
 def test_the_neighbours_keep_to_the_verdict(browser: Browser, sqlite_database: Database) -> None:

@@ -63,10 +63,19 @@ def test_the_form_says_what_the_archive_must_look_like(browser: Browser, sqlite_
     unbacked_model(sqlite_database, "paper", threshold=0.75)
     unbacked_model(sqlite_database, "newer")
     text = browser.text("/identify")
-    assert '<option value="paper@1" selected>paper@1 (default): threshold 0.7500</option>' in text
-    assert '<option value="newer@1" selected>' in browser.text("/identify?model=newer@1")
+    assert '<option value="paper@1" selected ' in text
+    assert ">paper@1 (default): EER –, threshold 0.7500</option>" in text
+    assert '<option value="newer@1" selected ' in browser.text("/identify?model=newer@1")
     for words in ("categories/anna/1.png", "test/stranger/1.png", "truly none of these", "At least 0."):
         assert words in text
+
+
+def test_the_form_says_what_the_threshold_means(browser: Browser, sqlite_database: Database) -> None:
+    summary = {"validation": {"eer": 0.02, "forgeries": "skilled"}}
+    unbacked_model(sqlite_database, threshold=0.75, summary=summary)
+    text = browser.text("/identify")
+    assert "What is farther than 0.7500 from every category is none of these." in text
+    assert "about 2 in 100 skilled forgeries would be named" in text
 
 
 def test_an_identification_is_queued(browser: Browser, sqlite_database: Database, doorbell: Doorbells) -> None:

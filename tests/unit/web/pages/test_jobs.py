@@ -275,6 +275,12 @@ def test_jobs_are_found_by_words_submitter_tag_and_day(browser: Browser, sqlite_
     assert "No job is like that" in browser.text("/jobs?words=zzz")
 
 
+def test_the_tag_of_a_job_leads_to_its_like(browser: Browser, sqlite_database: Database) -> None:
+    job = add_job(sqlite_database, label="May", tag="branch 7")
+    for page in ("/jobs", f"/jobs/{job.public_id}"):
+        assert 'href="/jobs?tag=branch+7"' in browser.text(page)
+
+
 def test_failed_jobs_are_retried_from_the_list(browser: Browser, sqlite_database: Database) -> None:
     job = add_job(sqlite_database, state="failed", label="again")
     assert f'id="retry-{job.public_id}"' in browser.text("/jobs")

@@ -88,6 +88,20 @@ def test_the_newest_evaluation_of_a_model_is_shown(
     assert 'data-measured="/jobs/job_b/measured.json"' in browser.text("/models/paper@1")
 
 
+def test_the_list_of_models_has_the_newest_figures_with_their_intervals(
+    browser: Browser, sqlite_database: Database, store: FolderStore
+) -> None:
+    unbacked_model(sqlite_database, "unseen")
+    model = unbacked_model(sqlite_database)
+    for name in ("job_a", "job_b"):
+        measured(sqlite_database, store, model, name)
+    text = browser.text("/models")
+    assert '<span class="muted">(10.0\u00a0% to 15.0\u00a0%)</span> skilled' in text
+    assert 'href="/jobs/job_b">on job_b, ' in text
+    assert 'href="/jobs/job_a"' not in text
+    assert '<a href="/evaluate?model=unseen@1">evaluate' in text
+
+
 def test_a_model_that_nobody_measured_says_how_to_measure_it(browser: Browser, sqlite_database: Database) -> None:
     unbacked_model(sqlite_database)
     text = browser.text("/models/paper@1")

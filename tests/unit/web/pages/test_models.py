@@ -115,7 +115,8 @@ def test_a_candidate_is_chosen_and_dropped(browser: Browser, sqlite_database: Da
     unbacked_model(sqlite_database, "first")
     unbacked_model(sqlite_database, "second")
     page = "/models/second@1"
-    browser.post(f"{page}/candidate", page=page)
+    browser.post(f"{page}/candidate", page=page, note="better on cheques")
+    assert "“better on cheques”" in browser.text(page)
     assert "second@1 (candidate)" in browser.text("/identify")
     assert 'id="drop-candidate"' in browser.text(page)
     browser.post(f"{page}/no-candidate", page=page)

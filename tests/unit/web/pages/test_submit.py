@@ -41,8 +41,8 @@ def test_the_default_model_is_chosen_with_its_figures(browser: Browser, sqlite_d
     unbacked_model(sqlite_database, "paper", threshold=0.75)
     unbacked_model(sqlite_database, "newer")
     text = browser.text("/verify")
-    assert 'value="paper@1" selected>paper@1 (default): EER –, threshold 0.7500</option>' in text
-    assert 'value="newer@1" selected>' in browser.text("/verify?model=newer@1")
+    assert ">paper@1 (default): EER –, threshold 0.7500</option>" in text
+    assert 'value="newer@1" selected ' in browser.text("/verify?model=newer@1")
 
 
 def test_a_pair_is_queued(browser: Browser, sqlite_database: Database, doorbell: Doorbells) -> None:
@@ -241,6 +241,18 @@ def test_only_a_verification_is_submitted_again(browser: Browser, sqlite_databas
     assert browser.get("/verify?again=job_gone").status_code == 404
 
 
+def test_a_model_is_chosen_by_any_name_and_none_in_its_place(browser: Browser, sqlite_database: Database) -> None:
+    unbacked_model(sqlite_database, "paper")
+    unbacked_model(sqlite_database, "newer")
+    for name in ("newer", "newer@1"):
+        assert '<option value="newer@1" selected ' in browser.text(f"/verify?model={name}")
+    for name in ("default", ""):
+        assert '<option value="paper@1" selected ' in browser.text(f"/verify?model={name}")
+    text = browser.text("/verify?model=gone@1")
+    assert '<option value="">Choose a model</option>' in text
+    assert "selected" not in text
+
+
 def test_the_marks_go_with_a_verification_that_is_submitted_again(browser: Browser, sqlite_database: Database) -> None:
     unbacked_model(sqlite_database, "older")
     unbacked_model(sqlite_database, "newer")
@@ -249,8 +261,9 @@ def test_the_marks_go_with_a_verification_that_is_submitted_again(browser: Brows
     (first,) = jobs_in(sqlite_database)
     address = f"/verify?again={first.public_id}"
     text = browser.text(address)
-    assert "tag <b>night</b> and id <b>run-17</b>" in text
+    assert 'name="tag" type="text" value="night"' in text
+    assert "id <b>run-17</b>" in text
     assert 'value="newer@1" selected' in text
-    browser.post("/verify", page=address, again=first.public_id, model="older@1")
+    browser.post("/verify", page=address, again=first.public_id, model="older@1", tag="morning")
     _, second = jobs_in(sqlite_database)
-    assert (second.tag, second.external_id, second.model_id) == ("night", "run-17", 1)
+    assert (second.tag, second.external_id, second.model_id) == ("morning", "run-17", 1)

@@ -6,12 +6,12 @@ import pytest
 import sqlalchemy as sa
 from flask import Flask
 
-from shared.db import Database
+from shared.db import Database, insert_ignore
 from shared.queue import TaskNames
 from shared.storage import FolderStore
-from shared.tables import Region
-from shared.views import view_key
-from tests.factories import Doorbells, png
+from shared.tables import Identification, Region
+from shared.views import NEAREST, answer_key, view_key
+from tests.factories import Doorbells, identification_row, png
 from tests.unit.web.pages.conftest import Browser, add_job, add_results
 from web.pages.views import WAIT
 
@@ -71,6 +71,25 @@ def test_an_image_found_unusable_after_its_page_was_drawn_is_a_placeholder_that_
     response = browser.get(f"/regions/{region}/sent.png")
     assert (response.status_code, response.mimetype) == (200, "image/svg+xml")
     assert response.headers["Cache-Control"] == "no-store"
+    assert doorbell.rung == []
+
+
+@pytest.mark.parametrize("which", ["test", "nearest"])
+def test_an_answer_has_a_picture_of_the_image_and_of_its_category(
+    sqlite_database: Database, browser: Browser, doorbell: Renderer, store: FolderStore, which: str
+) -> None:
+    job = add_job(sqlite_database, kind="identify", state="succeeded")
+    rows = [identification_row(job, 1), identification_row(job, 2, nearest=None, distance=None)]
+    with sqlite_database.write() as session:
+        insert_ignore(session, Identification, rows)
+    path = f"/jobs/{job.public_id}/answers"
+    assert f'src="{path}/1/{which}.png"' in browser.text(f"/jobs/{job.public_id}")
+    doorbell.store = None
+    store.put(answer_key(job.public_id, 1, which), [png(2)])
+    assert browser.get(f"{path}/1/{which}.png").data == png(2)
+    assert browser.get(f"{path}/2/test.png").mimetype == "image/svg+xml"
+    for wrong in (f"2/{NEAREST}", "1/other", "3/test"):
+        assert browser.get(f"{path}/{wrong}.png").status_code == 404
     assert doorbell.rung == []
 
 

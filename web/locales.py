@@ -1,0 +1,55 @@
+"""How the reader writes numbers: by the language that their browser asks for first, as the browser's own scripts do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from flask import has_request_context, request
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What stands between thousands, and before the decimals."""
+
+    group: str = ","
+    point: str = "."
+
+
+_SPACE, _NARROW = "\u00a0", "\u202f"
+# Unicode's CLDR; languages that are not here write as English does.
+_BY_MARKS = {
+    Marks(".", ","): "de es it nl da id tr el ro hr sl sr bs mk vi is ca gl pt",
+    Marks(_SPACE, ","): "cs sk ru uk be pl fi sv nb nn no hu bg et lv lt de-AT pt-PT",
+    Marks(_NARROW, ","): "fr fr-CH",
+    Marks("\u2019", "."): "de-CH it-CH",
+    Marks(): "es-MX es-US es-GT es-PA es-PE",
+}
+_MARKS = {tag: marks for marks, tags in _BY_MARKS.items() for tag in tags.split()}
+_ENGLISH = re.compile("[,.]")
+_DECIMAL = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.IGNORECASE)
+_PLAIN = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?", re.IGNORECASE)
+
+
+def marks() -> Marks:
+    """Those of the reader; English ones where nobody reads."""
+    best = request.accept_languages.best if has_request_context() else None
+    language, _, rest = (best or "en").replace("_", "-").partition("-")
+    region = rest.rpartition("-")[2].upper()
+    return _MARKS.get(f"{language.lower()}-{region}") or _MARKS.get(language.lower()) or Marks()
+
+
+def written(english: str) -> str:
+    """A number as Python writes it with ``,`` and ``.``, in the reader's way."""
+    own = marks()
+    return _ENGLISH.sub(lambda mark: own.group if mark[0] == "," else own.point, english)
+
+
+def shown(text: str) -> str:
+    """A setting in a form's field: a plain decimal with the reader's mark, all else as it is."""
+    return text.replace(".", marks().point) if _PLAIN.fullmatch(text) else text
+
+
+def read(text: str) -> str:
+    """What the reader typed into a field of a number: ``0,5`` is ``0.5`` where that is how they write it."""
+    return text.replace(",", ".") if marks().point == "," and _DECIMAL.fullmatch(text) else text
