@@ -91,11 +91,12 @@ def fit_statistics(
     ridge: float | None = None,
     should_stop: Callable[[], bool] = lambda: False,
 ) -> tuple[FitResult, float]:
-    """:func:`fit_ink` from the images' statistics (N, LENGTH) on, which depend on nothing learned; and the loss.
+    """:func:`fit_ink` from the images' statistics on (N, LENGTH or more), which depend on nothing learned; the loss.
 
     ``ridge`` is how strongly the weights are held to where they begin; None: several, and the mean is taken.
     """
     chosen = ValidationPairs.choose(labels, split, recipe.seed)
+    rows = rows[:, :LENGTH]
     network = Ink()
     if initial is not None:
         network.load_state_dict(initial)

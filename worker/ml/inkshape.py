@@ -30,7 +30,13 @@ _DOWN, _ACROSS = 2, 3  # cells that a part may move
 _COST = 0.01  # of the cosine, for each cell that a part moves
 _NOTHING, _ROUNDING = 1e-24, 1e-5
 MATCHES = 3  # numbers that :func:`match` gives for a pair
-_PAIRS = 64  # at a time: they stay in the cache
+_PAIRS = 32  # at a time: they stay in the cache
+_WINDOWS = [
+    (slice(down, down + HEIGHT), slice(across, across + WIDTH))
+    for down in range(2 * _DOWN + 1)
+    for across in range(2 * _ACROSS + 1)
+]
+_MOVES = torch.tensor([(rows.start - _DOWN, columns.start - _ACROSS) for rows, columns in _WINDOWS]).float()
 
 
 def shape_grid(ink: Ink) -> Floats:
@@ -58,42 +64,60 @@ def match(first: Rows, second: Rows) -> NDArray[np.float64]:
     standard deviation in cells. Each is the mean of both ways round.
     """
     found = np.empty((len(first), MATCHES))
-    shape = (-1, DIRECTIONS, HEIGHT, WIDTH)
     for start in range(0, len(first), _PAIRS):
         part = np.s_[start : start + _PAIRS]
-        one, other = (
-            torch.from_numpy(np.array(rows[part], np.float32, order="C")).reshape(shape) for rows in (first, second)
-        )
-        found[part] = ((_moved(one, other) + _moved(other, one)) / 2).numpy()
+        found[part] = _matched(_grids(first[part]), _grids(second[part])).numpy()
     return found
 
 
-def _moved(still: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
-    padded = torch.nn.functional.pad(moving, (_ACROSS, _ACROSS, _DOWN, _DOWN))  # (P, D, H + 4, W + 6)
-    ink, padded_ink = (grid.square().sum(1) for grid in (still, padded))
-    weight = _by_part(ink)  # (P, h, w)
-    wholes, parts, moves = [], [], []
-    for down in range(2 * _DOWN + 1):
-        for across in range(2 * _ACROSS + 1):
-            window = np.s_[..., down : down + HEIGHT, across : across + WIDTH]
-            common = (still * padded[window]).sum(1)  # (P, H, W)
-            wholes.append(common.sum((1, 2)))
-            way = ((down - _DOWN) ** 2 + (across - _ACROSS) ** 2) ** 0.5
-            cosine = _by_part(common) / (weight * _by_part(padded_ink[window]) + _NOTHING).sqrt()
-            parts.append(cosine - _COST * way)
-            moves.append((down - _DOWN, across - _ACROSS))
-    best, which = torch.stack(parts, 1).max(1)  # (P, h, w)
-    move = torch.tensor(moves, dtype=still.dtype)[which]  # (P, h, w, 2)
-    mean = (move * weight[..., None]).sum((1, 2), keepdim=True)
-    uneven = ((move - mean).square().sum(-1) * weight).sum((1, 2)).sqrt()
-    fit = (best.clamp(min=0) * weight).sum((1, 2))
-    far = torch.stack([1 - torch.stack(wholes, 1).amax(1), 1 - fit, uneven], 1)
+def _grids(rows: Rows) -> torch.Tensor:
+    """Grids (D, H, W, P), the pairs last: sums over directions and parts then run along the memory."""
+    layers = torch.from_numpy(np.array(rows, np.float32, order="C")).reshape(-1, DIRECTIONS, HEIGHT, WIDTH)
+    return layers.permute(1, 2, 3, 0).contiguous()
+
+
+def _matched(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    padded = _padded(second)
+    common = torch.stack([(first * padded[:, rows, columns]).sum(0) for rows, columns in _WINDOWS])  # (M, H, W, P)
+    # What the first has in common with the second moved by m, the second has with the first moved by -m, elsewhere.
+    widened = _padded(common)
+    back = torch.stack([widened[-1 - at, rows, columns] for at, (rows, columns) in enumerate(_WINDOWS)])
+    inks = first.square().sum(0), second.square().sum(0)  # (H, W, P)
+    both = [_fit(one, *grids) for one, grids in ((common, inks), (back, inks[::-1]))]
+    far = (both[0] + both[1]) / 2
     return torch.where(far < _ROUNDING, 0.0, far)
 
 
+def _fit(common: torch.Tensor, still: torch.Tensor, moving: torch.Tensor) -> torch.Tensor:
+    """From what two have in common (M, H, W, P) by move, and the ink (H, W, P) of both: (P, MATCHES)."""
+    weight = _by_part(still)  # (h, w, P)
+    places = _by_place(_padded(moving))
+    other = torch.stack([places[rows, columns][::_PART, ::_PART] for rows, columns in _WINDOWS])  # (M, h, w, P)
+    cosine = _by_part(common) / (weight * other + _NOTHING).sqrt()
+    best, which = (cosine - _COST * _MOVES.norm(dim=1)[:, None, None, None]).max(0)  # (h, w, P)
+    move = _MOVES[which]  # (h, w, P, 2)
+    mean = (move * weight[..., None]).sum((0, 1))
+    uneven = ((move - mean).square().sum(-1) * weight).sum((0, 1)).sqrt()
+    fit = (best.clamp(min=0) * weight).sum((0, 1))
+    return torch.stack([1 - common.sum((1, 2)).amax(0), 1 - fit, uneven], 1)
+
+
+def _padded(cells: torch.Tensor) -> torch.Tensor:
+    """(..., H, W, P) with empty cells around, as many as a part may move."""
+    return torch.nn.functional.pad(cells, (0, 0, _ACROSS, _ACROSS, _DOWN, _DOWN))
+
+
 def _by_part(cells: torch.Tensor) -> torch.Tensor:
-    """Sums (P, H / 4, W / 4) of the cells (P, H, W) of each part."""
-    return cells.reshape(len(cells), HEIGHT // _PART, _PART, WIDTH // _PART, _PART).sum((2, 4))
+    """Sums (..., H / 4, W / 4, P) of the cells (..., H, W, P) of each part."""
+    rows = sum(cells[..., row::_PART, :, :] for row in range(1, _PART)) + cells[..., ::_PART, :, :]
+    return sum(rows[..., column::_PART, :] for column in range(1, _PART)) + rows[..., ::_PART, :]
+
+
+def _by_place(cells: torch.Tensor) -> torch.Tensor:
+    """Sums (H - 3, W - 3, P) of the cells (H, W, P) that a part has at each place."""
+    height, width = cells.shape[0] - _PART + 1, cells.shape[1] - _PART + 1
+    rows = sum(cells[row : row + height] for row in range(1, _PART)) + cells[:height]
+    return sum(rows[:, column : column + width] for column in range(1, _PART)) + rows[:, :width]
 
 
 def _layers(ink: Ink, layer: NDArray[np.int64], weight: Floats, shape: tuple[int, int, int], blur: float) -> Floats:

@@ -88,7 +88,7 @@ def test_labels_without_meaning_move_the_weights_little() -> None:
         result, _ = fit_statistics(rows, labels, split, TrainSpec(network="ink"), begun, ridge)
         return float((result.network.state_dict()["slopes"] - begun["slopes"]).norm())
 
-    assert moved(None) < 0.1 * moved(RIDGES[-1])
+    assert moved(None) < 0.2 * moved(RIDGES[-1])
 
 
 def test_it_stops_when_asked(data: tuple[NDArray[np.uint8], Labels]) -> None:
@@ -119,9 +119,14 @@ def norm_of(centre: float = 0.5) -> Norm:
     return Norm(centre * one, one, one, np.ones(WHOLES))
 
 
-def test_equal_statistics_have_no_features_and_any_difference_has() -> None:
-    rows = np.random.default_rng(2).random((2, LENGTH)).astype(np.float32)
+def random_rows(count: int, seed: int) -> NDArray[np.float32]:
+    rows = np.random.default_rng(seed).random((count, LENGTH)).astype(np.float32)
     rows[:, SLICES["shape_grid"]] /= np.linalg.norm(rows[:, SLICES["shape_grid"]], axis=1, keepdims=True)
+    return rows
+
+
+def test_equal_statistics_have_no_features_and_any_difference_has() -> None:
+    rows = random_rows(2, 2)
     assert not pair_features(rows, rows, norm_of()).any()
     features = pair_features(rows[:1], rows[1:], norm_of())
     assert features.shape == (1, FEATURES)
@@ -130,7 +135,7 @@ def test_equal_statistics_have_no_features_and_any_difference_has() -> None:
 
 
 def test_the_kind_of_signature_says_what_a_difference_weighs() -> None:
-    rows = np.random.default_rng(2).random((2, LENGTH)).astype(np.float32)
+    rows = random_rows(2, 2)
     below, above = (pair_features(rows[:1], rows[1:], norm_of(centre)) for centre in (-9.0, 9.0))
     assert np.array_equal(below[:, :DIFFERENCES], above[:, :DIFFERENCES])
     strongest = 3 * below[:, :DIFFERENCES].mean()
@@ -142,9 +147,8 @@ def test_the_kind_of_signature_says_what_a_difference_weighs() -> None:
 
 def test_a_signature_is_measured_by_those_that_resemble_it_most() -> None:
     """Against plain loops over the cohort: the nearest are skipped, the next ones averaged, strangers alone count."""
-    random = np.random.default_rng(4)
-    rows, cohort = (random.random((count, LENGTH)).astype(np.float32) for count in (3, 40))
-    strangers = random.random((3, 40)) < 0.7
+    rows, cohort = random_rows(3, 4), random_rows(40, 5)
+    strangers = np.random.default_rng(4).random((3, 40)) < 0.7
     features, found = usual_features(rows, cohort, norm_of(), strangers)
     assert not features[:, :DIFFERENCES][:, OF_STRENGTH].any(), "how dark the ink runs is not measured by others"
     for row, known, told in zip(rows, strangers, found, strict=True):
@@ -158,12 +162,10 @@ def test_a_signature_is_measured_by_those_that_resemble_it_most() -> None:
 
 
 def test_a_writer_in_the_cohort_is_not_measured_by_his_own_signatures() -> None:
-    random = np.random.default_rng(6)
-    cohort = random.random((40, LENGTH)).astype(np.float32)
-    mine = random.random((1, LENGTH)).astype(np.float32)
+    cohort, mine = random_rows(40, 6), random_rows(1, 7)
     with_own = np.concatenate([cohort[:36], mine, mine, mine, mine])
     apart, among = (float(usual_features(mine, each, norm_of())[1][0]) for each in (cohort, with_own))
-    assert among == pytest.approx(apart, rel=0.05)
+    assert 0.9 * apart < among <= apart
 
 
 def test_distances_are_measured_by_what_is_usual_for_both(data: tuple[NDArray[np.uint8], Labels]) -> None:
