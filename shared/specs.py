@@ -51,7 +51,7 @@ NETWORKS = {
             "Statistics of the ink, compared by learned weights; trains in seconds",
             704,
             1280,
-            2010,
+            5084,
             "local",
             scale="keep",
             closed_form=True,

@@ -21,7 +21,6 @@ from benchmarks.boxed.measuring import REFERENCES, Figures, measure, read_set
 from shared.boxed import FILE
 from shared.specs import ProtocolName
 from worker.ml.checkpoint import load_model
-from worker.ml.compare import comparer
 
 PAGE = Path(__file__).resolve().parents[1] / "BOXED.md"
 PROTOCOLS: tuple[ProtocolName, ...] = ("grey-ink", "binary-ink")
@@ -56,7 +55,7 @@ def figures(cedar: Path | None, icdar: Path | None) -> None:
         for protocol in PROTOCOLS if folder else ():
             _tell(f"{name}, {protocol}")
             data = read_set(name, Path(str(folder)), protocol, meta.preprocessing)
-            found = measure(data, comparer(meta.comparer, network), meta.calibration)
+            found = measure(data, network, meta.calibration)
             lines.append(f"| {name}, {len(data.writers)} writers, {protocol} | {_columns(found)} |")
     heading = (
         f"| set | pair EER, skilled | pair, random | {REFERENCES} references, skilled: mean distance | fused "
@@ -86,7 +85,7 @@ def gain(cedar: Path, draws: int) -> None:
         _tell(f"reading, {protocol}")
         data = read_set("CEDAR", cedar, protocol, meta.preprocessing)
         tested, _ = part_writers(range(len(data.writers)), SEED)
-        before = measure(data.of(tested), comparer(meta.comparer, network), meta.calibration)
+        before = measure(data.of(tested), network, meta.calibration)
         lines.append(f"| {protocol} | 0 | boxed | {_points([before])} |")
         _tell(f"tuning, {protocol}: boxed pair EER {before.pair_skilled:.1%}")
         lines += _gain_lines(protocol, run_trials(data, weights, draws, SEED))

@@ -7,14 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from torch import nn
 
-from benchmarks.boxed.measuring import Figures, RealSet, measure
+from benchmarks.boxed.measuring import Figures, RealSet, completed, measure
 from shared.calibration import Calibration
 from shared.specs import TrainSpec
 from worker.ml.calibrate import calibrate_model
 from worker.ml.checkpoint import Tensors
 from worker.ml.closedform import fit_statistics
-from worker.ml.compare import Comparer, comparer
+from worker.ml.compare import comparer
 from worker.ml.sampling import Split, split_writers
 
 RECIPE = TrainSpec(name="gain", network="ink")
@@ -57,13 +58,14 @@ def _measured(known: RealSet, aside: RealSet, writers: list[int], initial: Tenso
     """Train as a training job would, with the writers parted as it parts them, and measure on ``aside``."""
     split = split_writers(writers, RECIPE.validation_share, RECIPE.seed, RECIPE.calibration_share)
     result, _ = fit_statistics(known.rows, known.labels, Split(split.training, split.validation), RECIPE, initial)
-    compare = comparer(result.comparer, result.network)
-    return measure(aside, compare, _calibration(known.of(split.calibration), compare) if split.calibration else None)
+    kept = known.of(split.calibration)
+    return measure(aside, result.network, _calibration(kept, result.network) if split.calibration else None)
 
 
-def _calibration(kept: RealSet, compare: Comparer) -> Calibration:
+def _calibration(kept: RealSet, network: nn.Module) -> Calibration:
     names = [str(writer) for writer in kept.labels.writer]
-    return calibrate_model(kept.rows, names, kept.labels.forged, compare, seed=RECIPE.seed)
+    rows, compare = completed(network, kept.rows), comparer("local", network)
+    return calibrate_model(rows, names, kept.labels.forged, compare, seed=RECIPE.seed)
 
 
 def row_of(values: Sequence[float]) -> str:

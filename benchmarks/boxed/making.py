@@ -19,29 +19,25 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from benchmarks.boxed.measuring import completed
 from shared.calibration import Calibration
 from shared.model_files import ModelMeta
 from shared.specs import NETWORKS, Preprocessing, TrainSpec
 from worker.digests import summary_of
 from worker.ml.calibrate import calibrate_model
-from worker.ml.checkpoint import Tensors, save_model
-from worker.ml.closedform import fit_statistics
+from worker.ml.checkpoint import save_model
+from worker.ml.closedform import begin, fit_statistics
 from worker.ml.compare import Representations, comparer
 from worker.ml.images import pixel_digest, prepare
-from worker.ml.inkstats import BLOCKS, ink_statistics
-from worker.ml.networks.ink import DIFFERENCES, FEATURES, SMALL, Ink
+from worker.ml.inkpairs import FEATURES, OF_STRENGTH
+from worker.ml.inkstats import ink_statistics
+from worker.ml.networks.ink import Ink
 from worker.ml.sampling import Labels, Split
 from worker.ml.synthesis import generate_writer
 from worker.ml.trained import FitResult
 
 Tell = Callable[[str], None]
 
-# Blocks that say how dark the ink runs: the generator draws a pen for each image, people keep theirs.
-GREY_BLOCKS = (
-    "strength", "ink_levels", "ridge_levels", "relative_ink", "grain", "ink_by_width", "ink_by_direction", "slow_ink",
-    "rim",
-)  # fmt: skip
-PRIOR_SUM, PRIOR_OFFSET = 8.0, 4.3  # what a single weight for all features comes to on generated pairs
 RIDGE = 2.0  # towards that single weight; see benchmarks/NOTES.md
 RECIPE = TrainSpec(name="boxed", network="ink", generated=True, target_far=0.1, target_frr=0.05)
 
@@ -78,10 +74,15 @@ def make(plan: Plan, recipe: TrainSpec = RECIPE, processes: int = 1, tell: Tell 
     counts = plan.genuine, plan.forged
     tell(f"generating {len(writers)} writers to learn from")
     known = generate(plan.seed, writers, counts, CANVAS, processes, binary=True)
+    # From binarised images alone the statistics of grey ink would have no spread, and a later training on grey ones
+    # would read any difference in them as enormous.
     grey = generate(plan.seed, range(plan.spread), counts, CANVAS, processes)
     tell("fitting")
     split = Split(tuple(writers[: plan.training]), tuple(writers[plan.training :]))
-    result, _ = fit_statistics(known.rows, known.labels, split, recipe, _beginning(grey), RIDGE)
+    network = Ink()
+    network.measure(grey.rows, grey.labels.writer, grey.labels.forged)
+    begun = begin(network, known.rows, known.labels, split, recipe, ~OF_STRENGTH)
+    result, _ = fit_statistics(known.rows, known.labels, split, recipe, begun, RIDGE)
     with torch.no_grad():
         _slopes_of(result.network)[torch.from_numpy(_left_out())] = 0.0
     tell(f"calibrating with {plan.calibration} writers; EERs of the selection writers {result.eers}")
@@ -134,26 +135,10 @@ def _one_writer(
     return np.stack(rows), hasher.digest()
 
 
-def _beginning(grey: Generated) -> Tensors:
-    """One weight for all that is not grey ink, and the spread of the statistics over grey images.
-
-    From binarised images alone the statistics of grey ink have no spread, and a later training on grey ones would
-    read any difference in them as enormous.
-    """
-    network = Ink()
-    slopes = np.where(_left_out(), 0.0, PRIOR_SUM / DIFFERENCES)
-    with torch.no_grad():
-        network.slopes.copy_(torch.from_numpy(slopes))
-        network.offset.fill_(PRIOR_OFFSET)
-    network.measure(grey.rows)
-    return network.state_dict()
-
-
 def _left_out() -> NDArray[np.bool_]:
-    """Which features of a pair (F,) have no weight: grey ink, and the kinds, which the generator invents too."""
-    single = [name in GREY_BLOCKS for name, size, _ in BLOCKS if size <= SMALL for _ in range(size)]
-    blocks = [name in GREY_BLOCKS for name, _, _ in BLOCKS]
-    return np.append(np.array(single + blocks), np.ones(FEATURES - DIFFERENCES, np.bool_))
+    """Which features of a pair (F,) have no weight: grey ink, whose pen the generator draws anew for each image while
+    people keep theirs, and the kinds, which the generator invents too."""
+    return np.append(OF_STRENGTH, np.ones(FEATURES - len(OF_STRENGTH), np.bool_))
 
 
 def _slopes_of(network: nn.Module) -> torch.Tensor:
@@ -166,7 +151,7 @@ def _calibrated(plan: Plan, recipe: TrainSpec, result: FitResult, processes: int
     counts = plan.calibration_genuine, plan.calibration_forged
     kept = generate(plan.seed, range(first, first + plan.calibration), counts, CANVAS, processes)
     calibration = calibrate_model(
-        kept.rows,
+        completed(result.network, kept.rows),
         [str(writer) for writer in kept.labels.writer],
         kept.labels.forged,
         comparer(result.comparer, result.network),

@@ -10,12 +10,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import nn
 
 from benchmarks.accuracy.sets import Source, prepared
 from shared.calibration import Calibration
 from shared.specs import Preprocessing, ProtocolName
 from worker.comparing import represent, score_pairs, score_reference_sets
-from worker.ml.compare import Comparer, Representations
+from worker.ml.compare import Representations, comparer
 from worker.ml.embedder import Embedder
 from worker.ml.evaluation import Scores
 from worker.ml.metrics import equal_error_rate
@@ -77,11 +78,19 @@ class Figures:
         return self.mean_skilled if self.fused_skilled is None else self.fused_skilled
 
 
-def measure(data: RealSet, compare: Comparer, calibration: Calibration | None) -> Figures:
-    """What a model answers for ``data``."""
-    pairs = score_pairs(_fewer(choose_pairs(data.labels, SEED)), data.labels, data.rows, compare, calibration, _silent)
+def completed(network: nn.Module, rows: Representations) -> Representations:
+    """Representations that this model of the network ``ink`` makes of statistics (N, R)."""
+    if not isinstance(network, Ink):
+        raise TypeError("only the network ink makes representations of statistics")
+    return network.complete(rows)
+
+
+def measure(data: RealSet, network: nn.Module, calibration: Calibration | None) -> Figures:
+    """What a model of the network ``ink`` answers for ``data``."""
+    compare, rows = comparer("local", network), completed(network, data.rows)
+    pairs = score_pairs(_fewer(choose_pairs(data.labels, SEED)), data.labels, rows, compare, calibration, _silent)
     chosen = choose_sets(data.labels, REFERENCES, SEED)
-    sets = score_reference_sets(chosen, data.labels, data.rows, compare, calibration, _silent)
+    sets = score_reference_sets(chosen, data.labels, rows, compare, calibration, _silent)
     fused = None if calibration is None else sets.score
     return Figures(
         pair_skilled=_eer(pairs, SKILLED, pairs.distance),

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 
 from benchmarks.boxed.gaining import SIZES, part_writers, row_of
-from benchmarks.boxed.making import GREY_BLOCKS, RECIPE, Plan, generate, make, write
+from benchmarks.boxed.making import RECIPE, Plan, generate, make, write
 from benchmarks.boxed.measuring import RealSet, measure
 from shared.boxed import FILE
 from shared.calibration import calibration_of
 from worker.digests import summary_of
 from worker.ml.checkpoint import digest, load_model
-from worker.ml.compare import comparer
-from worker.ml.inkstats import BLOCKS, SLICES
-from worker.ml.networks.ink import FEATURES, Ink, pair_features
+from worker.ml.inkpairs import FEATURES, pair_features
+from worker.ml.inkstats import BLOCKS, SLICES, STRENGTH_BLOCKS
+from worker.ml.networks.ink import Ink
 
 FEW = Plan(
     training=3, selection=2, calibration=3, spread=2, genuine=3, forged=2, calibration_genuine=3, calibration_forged=2
@@ -60,13 +60,13 @@ def test_how_dark_the_ink_runs_makes_no_difference(made: bytes, which: str) -> N
     network, _ = load_model(made if which == "few" else FILE)
     assert isinstance(network, Ink)
     rows = np.zeros((2, sum(size for _, size, _ in BLOCKS)), np.float32)
-    for name in GREY_BLOCKS:
+    for name in STRENGTH_BLOCKS:
         rows[1, SLICES[name]] = 1.0
     assert pair_features(rows[:1], rows[1:], network.norm).any()
     ends = np.array([0]), np.array([1])
-    assert network.comparer()(rows, *ends) == 0.0
+    assert network.comparer()(network.complete(rows), *ends) == 0.0
     rows[1, SLICES["oriented_grid"]] = 1.0
-    assert network.comparer()(rows, *ends) != 0.0
+    assert network.comparer()(network.complete(rows), *ends) != 0.0
 
 
 def test_the_box_holds_what_the_plan_and_the_recipe_say() -> None:
@@ -79,9 +79,7 @@ def test_the_box_holds_what_the_plan_and_the_recipe_say() -> None:
 def test_it_is_measured_on_writers_it_never_saw(made: bytes) -> None:
     network, meta = load_model(made)
     other = generate(99, range(4), (10, 3), meta.preprocessing)
-    found = measure(
-        RealSet(other.rows, other.labels, ("a", "b", "c", "d")), comparer(meta.comparer, network), meta.calibration
-    )
+    found = measure(RealSet(other.rows, other.labels, ("a", "b", "c", "d")), network, meta.calibration)
     assert 0 <= found.pair_random < found.pair_skilled <= 0.6
     assert found.set_verdicts is not None
     assert all(0 <= share <= 1 for share in found.set_verdicts)

@@ -1,7 +1,7 @@
 """What a pen leaves behind, in numbers: statistics of the ink of one signature, at the scan's own scale.
 
 A forger gets the shape right and the line wrong: it is slower, shakier, heavier. These statistics describe the line
-(its width, ends and edges, how it turns, how dark it runs) and, coarsely, the layout, and none needs training. The
+(its width, ends and edges, how it turns, how dark it runs) and where it lies, and none needs training. The
 families are those of writer identification: hinges of two contour legs (Bulacu and Schomaker, IEEE TPAMI 2007), width
 by direction of the stroke (Brink et al., Pattern Recognition 2012), run lengths, local binary patterns (Ojala et al.,
 IEEE TPAMI 2002), histograms of oriented gradients (Dalal and Triggs, CVPR 2005).
@@ -20,6 +20,8 @@ from typing import Any, TypeVar
 import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+
+from worker.ml.inkshape import SHAPE_LENGTH, WIDTH_LENGTH, shape_grid, width_grid
 
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
@@ -331,6 +333,13 @@ BLOCKS: tuple[tuple[str, int, Callable[[Ink], Floats]], ...] = (
     ("ink_by_direction", 24, _ink_by_direction),
     ("slow_ink", 12, _slow_ink),
     ("rim", 10, _rim),
+    ("width_grid", WIDTH_LENGTH, width_grid),
+    ("shape_grid", SHAPE_LENGTH, shape_grid),
+)  # fmt: skip
+# Those that tell how dark the ink runs, of which a binarised signature says nothing.
+STRENGTH_BLOCKS = (
+    "strength", "ink_levels", "ridge_levels", "relative_ink", "grain", "ink_by_width", "ink_by_direction", "slow_ink",
+    "rim",
 )  # fmt: skip
 LENGTH = sum(size for _, size, _ in BLOCKS)
 SLICES = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
+from dataclasses import dataclass
 from threading import Lock
 
 import numpy as np
@@ -13,26 +14,15 @@ from torch import nn
 
 from shared.errors import InvalidInput
 from worker.ml.compare import Comparer, Floats, Integers, Representations
-from worker.ml.inkstats import BLOCKS, LENGTH, SLICES, ink_statistics
+from worker.ml.inkpairs import COHORT, COHORT_EACH, FEATURES, WHOLES, Norm, pair_features, usual_features
+from worker.ml.inkstats import LENGTH, ink_statistics
 
 Doubles = NDArray[np.float64]
 
-SMALL = 40  # numbers; of larger blocks only the distance between two of them counts, not each number
-_SINGLE = np.concatenate([np.arange(LENGTH)[SLICES[name]] for name, size, _ in BLOCKS if size <= SMALL])
-_BLOCK_SCALE = 6.0  # brings distances between blocks to the size of the other features
-# What kind of signature a pair is, by its means: how large, how wide and curved its line, how dense, how dark.
-KIND_BLOCKS = (
-    "geometry", "widths", "turning_4", "turning_8", "turning_16", "clearness", "half_widths", "pattern_kinds_2",
-    "pattern_kinds_4", "runs_across", "runs_down", "gaps_across", "gaps_down", "orientations_4", "strength",
-    "relative_ink",
-)  # fmt: skip
-_KIND = np.concatenate([np.arange(LENGTH)[SLICES[name]] for name in KIND_BLOCKS])
-_FAR_FROM_MEAN = 3.0  # standard deviations: a kind of signature that training never saw is taken for its extreme
-_LEAST_SPREAD = 1e-3
-_PAIRS = 4096  # compared at a time: 30 MiB
-_MOST_REMEMBERED = 4096  # 33 MiB
-DIFFERENCES = len(_SINGLE) + len(BLOCKS)
-FEATURES = DIFFERENCES + len(_KIND)
+REPRESENTATION = LENGTH + 2
+SHARE = 0.25  # of what is usual for two signatures, taken from what they differ by
+_PAIRS = 2048  # compared at a time: 80 MiB
+_MOST_REMEMBERED = 4096  # 78 MiB
 
 
 class _Remembered:
@@ -60,14 +50,31 @@ class _Remembered:
 _REMEMBERED = _Remembered()
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Usual:
+    """What is usual for signatures: ``features`` (N, FEATURES) against others, and ``distances`` (N,), 1 for most."""
+
+    features: Doubles
+    distances: Doubles
+
+    def of_pairs(self, places: Integers) -> Usual:
+        """The means of the pairs at ``places`` (P, 2)."""
+        first, second = places[:, 0], places[:, 1]
+        return Usual(
+            (self.features[first] + self.features[second]) / 2, (self.distances[first] + self.distances[second]) / 2
+        )
+
+
 class Ink(nn.Module):
     """Ink statistics as the representation, and a logistic comparison of two of them.
 
     The distance is that of Koch et al. (2015, section 3.1), a weighted sum of absolute differences, here of their
-    logarithms and of the distances between whole histograms, with the weights' signs left free: ``slopes`` (F,) times
-    the features of a pair. What a difference weighs depends on the kind of signature: a short one varies more than a
-    long one. ``offset`` is the distance at which training takes one hand and a forger's for equally likely. ``centre``
-    and ``spread`` (R,) are the mean and the standard deviation of each statistic.
+    logarithms, of the distances between whole histograms and of shapes, with the weights' signs left free: ``slopes``
+    (F,) times the features of a pair. From it SHARE of what is usual for the two is taken, and the rest is divided by
+    how far the two usually lie (:func:`worker.ml.inkpairs.usual_features`): the last two numbers of a representation.
+    ``offset`` is the distance at which training takes one hand and a forger's for equally likely. ``cohort`` holds
+    statistics of the first ``cohort_size`` signatures that others are measured by, ``unit`` how far these usually
+    lie. The other buffers are those of :class:`worker.ml.inkpairs.Norm`.
     """
 
     def __init__(self, channels: int = 1) -> None:
@@ -78,29 +85,70 @@ class Ink(nn.Module):
         self.offset = nn.Parameter(torch.tensor(1.0))
         self.centre: torch.Tensor
         self.spread: torch.Tensor
+        self.within: torch.Tensor
+        self.scale: torch.Tensor
+        self.cohort: torch.Tensor
+        self.cohort_size: torch.Tensor
+        self.unit: torch.Tensor
         self.register_buffer("centre", torch.zeros(LENGTH))
-        self.register_buffer("spread", torch.ones(LENGTH))
+        for name, size in (("spread", LENGTH), ("within", LENGTH), ("scale", WHOLES)):
+            self.register_buffer(name, torch.ones(size))
+        self.register_buffer("cohort", torch.zeros(COHORT, LENGTH))
+        self.register_buffer("cohort_size", torch.tensor(0))
+        self.register_buffer("unit", torch.tensor(1.0))
 
-    def measure(self, rows: Representations) -> None:
-        """Take centre and spread from the statistics (N, R) of the training images."""
-        self.centre.copy_(torch.from_numpy(rows.mean(0)))
-        self.spread.copy_(torch.from_numpy(rows.std(0) + _LEAST_SPREAD))
+    def measure(self, rows: Representations, writers: NDArray[np.int64], forged: NDArray[np.bool_]) -> None:
+        """Take the norm from the statistics (N, LENGTH) of training images."""
+        norm = Norm.of(rows, writers, forged)
+        for name in ("centre", "spread", "within", "scale"):
+            getattr(self, name).copy_(torch.from_numpy(getattr(norm, name)))
+
+    def gather(self, rows: Representations, writers: NDArray[np.int64], forged: NDArray[np.bool_]) -> NDArray[np.int64]:
+        """Make a cohort of genuine signatures, as many of each writer; returns whose they are, (C,)."""
+        names = np.unique(writers[~forged])
+        each = max(1, min(COHORT_EACH, COHORT // max(1, len(names))))
+        places = [np.flatnonzero((writers == name) & ~forged)[:each] for name in names]
+        chosen = np.concatenate([*places, np.zeros(0, np.int64)])[:COHORT]
+        self.cohort.zero_()
+        self.cohort[: len(chosen)] = torch.from_numpy(rows[chosen][:, :LENGTH].astype(np.float32))
+        self.cohort_size.fill_(len(chosen))
+        self.unit.fill_(1.0)
+        if len(chosen):
+            strangers = writers[chosen][:, None] != writers[chosen][None]
+            self.unit.fill_(float(np.median(self.usual(rows[chosen], strangers).distances)))
+        return np.asarray(writers[chosen], np.int64)
+
+    def usual(self, rows: Representations, strangers: NDArray[np.bool_] | None = None) -> Usual:
+        """What is usual for signatures of statistics (N, LENGTH or more), by the cohort.
+
+        ``strangers`` (N, C) leaves signatures of the same writer out of the cohort.
+        """
+        size = int(self.cohort_size)
+        if not size:
+            return Usual(np.zeros((len(rows), FEATURES)), np.ones(len(rows)))
+        cohort = self.cohort[:size].cpu().numpy()
+        features, distances = usual_features(rows[:, :LENGTH], cohort, self.norm, strangers)
+        return Usual(features, distances / float(self.unit))
+
+    def complete(self, rows: Representations, usual: Usual | None = None) -> Floats:
+        """Representations (N, REPRESENTATION) from statistics (N, LENGTH or more), with the weights as they are."""
+        usual = self.usual(rows) if usual is None else usual
+        slopes = self.slopes.detach().double().cpu().numpy()
+        told = np.stack([usual.features @ slopes, usual.distances], 1)
+        return np.concatenate([rows[:, :LENGTH], told], 1).astype(np.float32)
 
     @property
-    def norm(self) -> tuple[Doubles, Doubles]:
-        """Centre and spread as :func:`pair_features` takes them."""
-        return self.centre.double().cpu().numpy(), self.spread.double().cpu().numpy()
+    def norm(self) -> Norm:
+        """What differences are measured by."""
+        return Norm(*(getattr(self, name).double().cpu().numpy() for name in ("centre", "spread", "within", "scale")))
 
     @torch.no_grad()
     def forward(self, canvases: torch.Tensor) -> torch.Tensor:
-        """Statistics (N, R) of canvases (N, 1, H, W). There is nothing in it to learn, and no gradient."""
+        """Representations (N, REPRESENTATION) of canvases (N, 1, H, W). There is no gradient."""
         pixels = (canvases[:, 0].float() * 255).round().to(torch.uint8).cpu().numpy()
-        rows = (
-            np.stack([ink_statistics(canvas) for canvas in pixels])
-            if len(pixels)
-            else np.zeros((0, LENGTH), np.float32)
-        )
-        return torch.from_numpy(rows).to(canvases.device)
+        rows = [_REMEMBERED.of(canvas) for canvas in pixels]
+        statistics = np.stack(rows) if rows else np.zeros((0, LENGTH), np.float32)
+        return torch.from_numpy(self.complete(statistics)).to(canvases.device)
 
     def comparer(self) -> Comparer:
         """The learned distance over rows of arrays, with the weights as they are now; never below 0."""
@@ -111,27 +159,16 @@ class Ink(nn.Module):
             out = np.empty(len(first), np.float32)
             for start in range(0, len(first), _PAIRS):
                 part = np.s_[start : start + _PAIRS]
-                out[part] = np.maximum(pair_features(rows[first[part]], rows[second[part]], norm) @ slopes, 0)
+                one, other = rows[first[part]], rows[second[part]]
+                usual = (one[:, LENGTH:].astype(np.float64) + other[:, LENGTH:]) / 2  # (P, 2)
+                told = pair_features(one[:, :LENGTH], other[:, :LENGTH], norm) @ slopes
+                out[part] = np.maximum((told - SHARE * usual[:, 0]) / usual[:, 1], 0)
             return out
 
         return compare
 
 
-def pair_features(first: Representations, second: Representations, norm: tuple[Doubles, Doubles]) -> Doubles:
-    """Features (P, FEATURES) of pairs of statistics (P, R) and (P, R): 0 where the two are equal.
-
-    ``norm`` are the centre and the spread of the statistics, (R,) each.
-    ln(1 + 2 |a - b| / spread) of each number of the small blocks, then the Euclidean distance between each block's two
-    sets of numbers (of histograms: their Hellinger distance). The logarithm keeps one odd number from deciding all.
-    Behind these DIFFERENCES stands their mean times the kind of signature, the standardised mean of both statistics
-    in KIND_BLOCKS: so their slopes make the distance of one kind count for more than that of another.
-    """
-    centre, spread = norm
-    left, right = first.astype(np.float64), second.astype(np.float64)
-    difference = left - right
-    single = np.log1p(2 * np.abs(difference[:, _SINGLE]) / spread[_SINGLE])
-    blocks = [np.linalg.norm(difference[:, SLICES[name]], axis=1) for name, _, _ in BLOCKS]
-    differences = np.concatenate([single, _BLOCK_SCALE * np.stack(blocks, 1)], axis=1)
-    kind = ((left[:, _KIND] + right[:, _KIND]) / 2 - centre[_KIND]) / spread[_KIND]
-    kind = np.clip(kind, -_FAR_FROM_MEAN, _FAR_FROM_MEAN)
-    return np.concatenate([differences, kind * differences.mean(1, keepdims=True)], axis=1)
+def measured_features(first: Representations, second: Representations, usual: Usual, norm: Norm) -> Doubles:
+    """Features (P, FEATURES) of pairs, whose weighted sum is the distance; ``usual`` are the means of both."""
+    told = pair_features(first[:, :LENGTH], second[:, :LENGTH], norm)
+    return np.asarray((told - SHARE * usual.features) / usual.distances[:, None], np.float64)
