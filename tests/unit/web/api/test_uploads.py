@@ -190,7 +190,7 @@ def test_parts_that_are_not_the_file_are_refused(caller: Caller, store: FolderSt
 @pytest.mark.parametrize(
     ("fields", "status", "code"),
     [
-        ({"digest": "sha256:12"}, 422, "digest_invalid"),
+        ({"digest": "sha256:12"}, 422, "field_invalid"),
         ({"size": -1}, 422, "field_invalid"),
         ({"size": 2**50}, 413, "upload_too_large"),
         ({"name": "x"}, 422, "field_invalid"),

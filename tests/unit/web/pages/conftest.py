@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from argon2 import PasswordHasher
 from flask import Flask
 from flask.testing import FlaskClient
-from werkzeug.test import TestResponse
+from werkzeug.datastructures import CombinedMultiDict
+from werkzeug.test import EnvironBuilder, TestResponse, encode_multipart
 
 from shared.db import Database, insert_ignore, utcnow
 from shared.tables import Comparison, Job, Person, ReferenceSet, Region, Result, Upload
@@ -40,7 +41,14 @@ class Browser:
     def post(self, path: str, page: str = "/account", **fields: Any) -> TestResponse:
         found = TOKEN.search(self.get(page).text)
         assert found is not None, f"{page} carries no token"
-        return self.client.post(path, data={"csrf_token": found[1], **fields})
+        data = {"csrf_token": found[1], **fields}
+        builder = EnvironBuilder(method="POST", data=data)
+        if not builder.files:
+            return self.client.post(path, data=data)
+        # Encoded here: the client itself would leave its temporary file of a large form open.
+        boundary, body = encode_multipart(CombinedMultiDict([builder.form, builder.files]))
+        builder.close()
+        return self.client.post(path, data=body, content_type=f'multipart/form-data; boundary="{boundary}"')
 
     def log_in(self, name: str, password: str) -> TestResponse:
         return self.post("/login", page="/login", name=name, password=password)
