@@ -99,7 +99,9 @@ def _fit(common: torch.Tensor, still: torch.Tensor, moving: torch.Tensor) -> tor
     mean = (move * weight[..., None]).sum((0, 1))
     uneven = ((move - mean).square().sum(-1) * weight).sum((0, 1)).sqrt()
     fit = (best.clamp(min=0) * weight).sum((0, 1))
-    return torch.stack([1 - common.sum((1, 2)).amax(0), 1 - fit, uneven], 1)
+    all_ink = weight.sum((0, 1))  # 1, or 0 of an empty canvas
+    most = (all_ink * moving.sum((0, 1))).sqrt()
+    return torch.stack([most - common.sum((1, 2)).amax(0), all_ink - fit, uneven], 1)
 
 
 def _padded(cells: torch.Tensor) -> torch.Tensor:

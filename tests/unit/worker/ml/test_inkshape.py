@@ -49,6 +49,7 @@ def test_thicker_strokes_change_the_grid_of_widths() -> None:
 def test_equal_shapes_fit_and_the_order_makes_no_difference() -> None:
     grids = np.stack([shape_grid(drawn(ZIGZAG, TAIL)), shape_grid(drawn(ZIGZAG))])
     assert not match(grids, grids).any()
+    assert not match(np.zeros((1, SHAPE_LENGTH)), np.zeros((1, SHAPE_LENGTH))).any(), "two empty canvases are alike"
     there, back = match(grids[:1], grids[1:]), match(grids[1:], grids[:1])
     assert there == pytest.approx(back, abs=1e-6)
     assert (there > 0.02).all()
