@@ -16,7 +16,7 @@ from shared.calibration import calibration_of
 from worker.digests import summary_of
 from worker.ml.checkpoint import digest, load_model
 from worker.ml.inkpairs import FEATURES, pair_features
-from worker.ml.inkstats import BLOCKS, SLICES, STRENGTH_BLOCKS
+from worker.ml.inkstats import LENGTH, SLICES, STRENGTH_BLOCKS
 from worker.ml.networks.ink import Ink
 
 FEW = Plan(
@@ -59,14 +59,20 @@ def test_what_the_file_says_of_itself(made: bytes) -> None:
 def test_how_dark_the_ink_runs_makes_no_difference(made: bytes, which: str) -> None:
     network, _ = load_model(made if which == "few" else FILE)
     assert isinstance(network, Ink)
-    rows = np.zeros((2, sum(size for _, size, _ in BLOCKS)), np.float32)
-    for name in STRENGTH_BLOCKS:
-        rows[1, SLICES[name]] = 1.0
-    assert pair_features(rows[:1], rows[1:], network.norm).any()
+    rows = np.random.default_rng(1).random((2, LENGTH)).astype(np.float32)
     ends = np.array([0]), np.array([1])
-    assert network.comparer()(network.complete(rows), *ends) == 0.0
-    rows[1, SLICES["oriented_grid"]] = 1.0
-    assert network.comparer()(network.complete(rows), *ends) != 0.0
+
+    def distance() -> float:
+        return float(network.comparer()(network.complete(rows), *ends)[0])
+
+    before, told = distance(), pair_features(rows[:1], rows[1:], network.norm)
+    assert before > 0
+    for name in STRENGTH_BLOCKS:
+        rows[1, SLICES[name]] += 1.0
+    assert (pair_features(rows[:1], rows[1:], network.norm) != told).any()
+    assert distance() == pytest.approx(before, rel=1e-6)
+    rows[1, SLICES["half_widths"]] += 1.0
+    assert distance() != pytest.approx(before, rel=1e-4)
 
 
 def test_the_box_holds_what_the_plan_and_the_recipe_say() -> None:
