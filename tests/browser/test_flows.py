@@ -108,7 +108,8 @@ def test_a_pair_and_a_batch_of_signatures(page: Page, stack: Stack, tmp_path: Pa
     page.set_input_files("#questioned", images[0])
     page.set_input_files("#reference", images[1:])
     page.get_by_role("button", name="Start the verification").click()
-    expect_success(page)
+    pair = expect_success(page)
+    assert len(stack.json("results", pair)) == 1
     page.locator("#row-1").click()
     expect(page.locator("section[aria-labelledby=sent-title] figure")).to_have_count(len(images))
     names = sorted(OTHERS)
@@ -117,7 +118,8 @@ def test_a_pair_and_a_batch_of_signatures(page: Page, stack: Stack, tmp_path: Pa
     page.set_input_files("#archive", archive(tmp_path, OTHERS | {"manifest.csv": manifest_of(*rows).encode()}, "b.zip"))
     expect(page.locator("#manifest-found")).to_contain_text("17 rows, and all their images are there.")
     page.get_by_role("button", name="Start the verification").click()
-    expect_success(page)
+    batch = expect_success(page)
+    assert [row["id"] for row in stack.json("results", batch)] == [number for number, _, _ in rows]
     expect(page.locator("#tile-all")).to_contain_text("17")
     expect(page.locator("#results tbody tr")).to_have_count(17)
 
@@ -165,6 +167,7 @@ def test_a_search_leads_to_a_training_with_its_data(page: Page, tmp_path: Path) 
     page.locator("#train-best").click()
     expect(page.locator("#archive")).to_contain_text("hands.zip")
     expect(page.locator("#data .sheet")).to_be_visible()
+    assert page.url.split("?")[0].endswith("/train")
 
 
 def press_until(page: Page, selector: str) -> None:

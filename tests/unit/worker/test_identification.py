@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,7 +30,6 @@ from tests.factories import (
     reload,
     zip_of,
 )
-from tests.faults.test_poison import deadly_png
 from tests.unit.worker.conftest import send, submissions
 from worker import identification, solo
 from worker.context import Context
@@ -40,7 +38,6 @@ from worker.ml.images import decode, prepare
 from worker.models import ModelCache
 from worker.rendering import render_answer
 
-POISON = Path(__file__).parents[2] / "faults" / "poison"
 CATEGORIES = {"categories/ann/1.png": png(1), "categories/ben/1.png": png(2), "categories/cyd/1.png": png(3)}
 FAR = 1e6
 
@@ -371,29 +368,6 @@ def test_no_image_is_encoded_twice(context: Context, tiny_model: ModelFile, monk
     second = identified(context, tiny_model, MANY)
     assert second.state == JobState.SUCCEEDED
     assert plain(answers(context, second)) == plain(answers(context, first))
-
-
-def test_an_image_that_kills_its_decoder_has_the_answer_of_a_damaged_one(
-    sqlite_context: Context, tiny_model: ModelFile, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Once a worker died of the job, images are tried out in another process: all the others are answered."""
-    monkeypatch.setenv("PYTHONPATH", str(POISON), prepend=":")
-    context = sqlite_context
-    files = CATEGORIES | {"categories/ben/0.png": deadly_png(), "test/p.png": again(2), "test/q.png": deadly_png()}
-    job = submit(context, tiny_model, files, threshold=FAR)
-    assert claim_job(context.database, job.public_id, "a worker that dies", 600) is not None
-    expire(context.database, Job)
-    identify_job(context, job.public_id)
-    now = reload(context.database, job)
-    assert (now.state, now.claims) == (JobState.SUCCEEDED, 2)
-    assert [(row.entry, row.category, row.code) for row in answers(context, job)] == [
-        ("test/p.png", "ben", None),
-        ("test/q.png", None, "crashed"),
-    ]
-    assert [(item["entry"], item["code"]) for item in now.report["skipped_list"]] == [
-        ("categories/ben/0.png", "crashed")
-    ]
-    assert now.report["answers"] == {"named": 1, "none": 0, "error": 1, "wrong": 0}
 
 
 def test_how_many_strangers_would_be_named_is_told_by_the_gallery_itself(
