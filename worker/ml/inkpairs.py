@@ -40,7 +40,7 @@ _STRENGTH_FEATURES = np.append(OF_STRENGTH, np.array(_KIND_OF_STRENGTH))
 _WHOLE_WEIGHT = 6.0  # of what is told of a block or a shape as a whole, against single numbers
 _FAR_FROM_MEAN = 3.0  # standard deviations: a kind of signature that training never saw is taken for its extreme
 _LEAST_SPREAD, _LEAST_SCALE = 1e-3, 1e-2
-_PAIRS = 2048  # compared at a time: 80 MiB
+AT_ONCE = 2048  # pairs compared at a time: 80 MiB
 COHORT, COHORT_EACH = 128, 4  # most signatures that others are held against, and of one writer
 _NEAREST, _SKIPPED = 12, COHORT_EACH  # of the cohort
 
@@ -108,7 +108,7 @@ def usual_features(
     cohort is not measured by his own signatures. ``strangers`` (N, C) leaves out, one by one, who is not a stranger.
     """
     far = np.empty((len(rows), len(cohort)))
-    each = max(1, _PAIRS // max(1, len(cohort)))
+    each = max(1, AT_ONCE // max(1, len(cohort)))
     for start in range(0, len(rows), each):
         part = rows[start : start + each]
         first, second = np.repeat(part, len(cohort), 0), np.tile(cohort, (len(part), 1))

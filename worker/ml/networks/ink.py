@@ -14,14 +14,13 @@ from torch import nn
 
 from shared.errors import InvalidInput
 from worker.ml.compare import Comparer, Floats, Integers, Representations
-from worker.ml.inkpairs import COHORT, COHORT_EACH, FEATURES, WHOLES, Norm, pair_features, usual_features
+from worker.ml.inkpairs import AT_ONCE, COHORT, COHORT_EACH, FEATURES, WHOLES, Norm, pair_features, usual_features
 from worker.ml.inkstats import LENGTH, ink_statistics
 
 Doubles = NDArray[np.float64]
 
 REPRESENTATION = LENGTH + 2
 SHARE = 0.25  # of what is usual for two signatures, taken from what they differ by
-_PAIRS = 2048  # compared at a time: 80 MiB
 _MOST_REMEMBERED = 4096  # 78 MiB
 
 
@@ -157,8 +156,8 @@ class Ink(nn.Module):
 
         def compare(rows: Representations, first: Integers, second: Integers) -> Floats:
             out = np.empty(len(first), np.float32)
-            for start in range(0, len(first), _PAIRS):
-                part = np.s_[start : start + _PAIRS]
+            for start in range(0, len(first), AT_ONCE):
+                part = np.s_[start : start + AT_ONCE]
                 one, other = rows[first[part]], rows[second[part]]
                 usual = (one[:, LENGTH:].astype(np.float64) + other[:, LENGTH:]) / 2  # (P, 2)
                 told = pair_features(one[:, :LENGTH], other[:, :LENGTH], norm) @ slopes
