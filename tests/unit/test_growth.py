@@ -1,0 +1,53 @@
+"""The soak's measure of growth: what it must not miss, and what is none."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from tests.faults.growth import Lives
+from tests.faults.soak import Tally
+
+COLD, WARM = 90.0, 580.0  # megabytes of a scoring process before and after its first job
+
+
+def lived(
+    held: Callable[[int, int], float], files: Callable[[int], int] = lambda jobs: 20, lives: int = 4
+) -> list[str]:
+    """What is told of processes, killed after 40 jobs each, that hold ``held(life, jobs)`` megabytes."""
+    all_lives, ended = Lives(), Counter[str]()
+    for life in range(lives):
+        for jobs in range(40):
+            all_lives.note("score's child", 100 + life, "1", ended, held(life, jobs), files(jobs))
+            ended[("verify", "verify", "identify", "train")[jobs % 4]] += 1
+        all_lives.note("score's child", 100 + life, "1", ended, None, None)
+    return all_lives.growth()["score's child"].too_much
+
+
+def test_a_leak_of_half_a_megabyte_a_job_is_told() -> None:
+    (told,) = lived(lambda life, jobs: COLD if jobs == 0 else WARM + 0.5 * jobs)
+    assert "megabytes" in told
+
+
+def test_a_file_left_open_by_each_tenth_job_is_told() -> None:
+    (told,) = lived(lambda life, jobs: WARM, lambda jobs: 20 + jobs // 10)
+    assert "files" in told
+
+
+def test_warming_up_and_starting_again_are_no_growth() -> None:
+    assert lived(lambda life, jobs: COLD if jobs < 2 else WARM + 40 * life + jobs % 3) == []
+
+
+def test_a_number_used_again_is_another_process() -> None:
+    lives = Lives()
+    for start, held in (("1", 100.0), ("2", 900.0)):
+        for jobs in (0, 10, 20):
+            ended = dict.fromkeys(("verify", "identify", "train"), jobs)
+            lives.note("web", 7, start, ended, held, 10)
+    growth = lives.growth()["web"]
+    assert (growth.megabytes, growth.jobs) == (0.0, 60)
+
+
+def test_jobs_that_ended_are_counted_by_kind() -> None:
+    tally = Tally(jobs=Counter({"verify succeeded": 3, "verify failed": 1, "sent again: verify": 7, "train failed": 2}))
+    assert tally.ended() == {"verify": 4, "train": 2, "identify": 0}
