@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import signal
 import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,12 @@ from tests.faults.processes import (
     children,
     freeze,
     frozen,
+    gone,
     kill,
     kill_program,
     no_room,
     program,
+    thaw,
 )
 from tests.servers import Receiver, wait_for
 from web.client import verify_webhook
@@ -188,6 +191,35 @@ def test_io_killed_while_a_manifest_is_read(night: Night) -> None:
     kill(*workers)
     assert night.stack.ended(job["id"])["state"] == "succeeded"
     assert night.job(job).claims == 2
+    night.nothing_lost_or_twice(job, ROWS)
+    assert [answer[0] for answer in night.answers(job)] == [str(n) for n in range(ROWS)]
+
+
+def test_a_deploy_while_a_manifest_is_read(night: Night) -> None:
+    """SIGTERM: the io worker hands the manifest back within 30 s, and another goes on without waiting for its lease."""
+    images = {f"{number}.png": png(number) for number in range(4)}
+    batch = batch_of(*((n, f"{n % 4}.png", f"{(n + 1) % 4}.png") for n in range(ROWS)), images=images)
+    parent = program(night.stack, "io")
+    workers = children(parent)
+    job = night.submit(batch, model="default")
+
+    def half_read() -> bool:
+        now = night.job(job)
+        return 0 < now.total < ROWS and not now.intake_done
+
+    wait_for(half_read, "some rows", pause=0.005)
+    freeze(*workers)
+    assert half_read(), "the manifest was read already"
+    holder = str(night.job(job).owner)
+    begun = time.monotonic()
+    os.kill(parent, signal.SIGTERM)
+    time.sleep(0.5)  # the parent tells its children by a flag
+    thaw(*workers)
+    wait_for(lambda: gone(parent), "the worker to end", 30)
+    assert time.monotonic() - begun < 30
+    assert night.job(job).owner != holder
+    assert night.stack.ended(job["id"])["state"] == "succeeded"
+    assert night.job(job).claims == 1, "it was not handed back"
     night.nothing_lost_or_twice(job, ROWS)
     assert [answer[0] for answer in night.answers(job)] == [str(n) for n in range(ROWS)]
 
