@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from shared.errors import CountersignError
 from shared.tables import Epoch, Identification, Job, ModelVersion
 from tests.factories import ModelFile, make_model_file, png, training_files, zip_of
-from tests.faults.growth import Lives
+from tests.faults.growth import ALL_KINDS, Lives
 from tests.faults.night import Night, a_night
 from tests.faults.processes import MARKS, children, kill, kill_program, program, tree
 from tests.servers import Stack, start_postgresql
@@ -54,8 +54,7 @@ class Tally:
 
     def ended(self) -> dict[str, int]:
         """Jobs that have ended, by kind."""
-        kinds = {"verify", "identify", "train"}
-        return {kind: sum(n for told, n in self.jobs.items() if told.startswith(f"{kind} ")) for kind in kinds}
+        return {kind: sum(n for told, n in self.jobs.items() if told.startswith(f"{kind} ")) for kind in ALL_KINDS}
 
 
 class Soak:
@@ -74,12 +73,15 @@ class Soak:
         )
         self.tally = Tally()
 
-    def run(self, seconds: float, every: float) -> Tally:
-        """Keep jobs coming and kill something each ``every`` seconds; then let all that is under way end."""
+    def run(self, seconds: float, every: float, calm: float) -> Tally:
+        """Keep jobs coming and kill something each ``every`` seconds; then let all that is under way end.
+
+        Jobs go on for ``calm`` seconds after the last kill: what leaks must live for a while to show it.
+        """
         begun = time.monotonic()
         next_kill, next_sample = begun + every, begun
-        while (now := time.monotonic()) < begun + seconds:
-            if now >= next_kill:
+        while (now := time.monotonic()) < begun + seconds + calm:
+            if now >= next_kill and now < begun + seconds:
                 self._kill()
                 next_kill += every
             if now >= next_sample:
@@ -241,6 +243,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--every", type=float, default=20.0, help="seconds between two kills")
+    parser.add_argument("--calm", type=float, default=5.0, help="minutes with jobs and without kills after that")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL of its own; SQLite without it")
     given = parser.parse_args()
@@ -253,7 +256,7 @@ def main() -> int:
             environment["DATABASE_URL"] = parts.enter_context(start_postgresql(folder)).get_uri()
         stack = parts.enter_context(Stack(folder / "soak", environment))
         night = parts.enter_context(a_night(stack, model))
-        tally = Soak(night, given.seed).run(60 * given.minutes, given.every)
+        tally = Soak(night, given.seed).run(60 * given.minutes, given.every, 60 * given.calm)
     told = {"kills": tally.kills, "jobs": tally.jobs, "rows": tally.rows, "retries": tally.retries}
     told |= {"faults": tally.faults, "connections": tally.connections}
     told |= {"growth": {name: asdict(growth) for name, growth in sorted(tally.lives.growth().items())}}

@@ -5,47 +5,52 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable
 
-from tests.faults.growth import Lives
+from tests.faults.growth import ALL_KINDS, Lives
 from tests.faults.soak import Tally
 
 COLD, WARM = 90.0, 580.0  # megabytes of a scoring process before and after its first job
 
 
-def lived(
-    held: Callable[[int, int], float], files: Callable[[int], int] = lambda jobs: 20, lives: int = 4
-) -> list[str]:
-    """What is told of processes, killed after 40 jobs each, that hold ``held(life, jobs)`` megabytes."""
-    all_lives, ended = Lives(), Counter[str]()
-    for life in range(lives):
-        for jobs in range(40):
-            all_lives.note("score's child", 100 + life, "1", ended, held(life, jobs), files(jobs))
-            ended[("verify", "verify", "identify", "train")[jobs % 4]] += 1
-        all_lives.note("score's child", 100 + life, "1", ended, None, None)
-    return all_lives.growth()["score's child"].too_much
+def lived(held: Callable[[int], float], files: Callable[[int], int] = lambda jobs: 20, jobs: int = 120) -> list[str]:
+    """What is told of two processes, the first killed after a few jobs, that hold ``held(jobs)`` megabytes."""
+    lives, ended = Lives(), Counter[str]()
+    for pid, most in ((100, 30), (101, jobs)):
+        for done in range(most):
+            lives.note("score's child", pid, "1", ended, held(done), files(done))
+            ended[("verify", "verify", "identify", "train")[done % 4]] += 1
+        lives.note("score's child", pid, "1", ended, None, None)
+    return lives.growth()["score's child"].too_much
 
 
 def test_a_leak_of_half_a_megabyte_a_job_is_told() -> None:
-    (told,) = lived(lambda life, jobs: COLD if jobs == 0 else WARM + 0.5 * jobs)
+    (told,) = lived(lambda jobs: COLD if jobs == 0 else WARM + 0.5 * jobs)
     assert "megabytes" in told
 
 
 def test_a_file_left_open_by_each_tenth_job_is_told() -> None:
-    (told,) = lived(lambda life, jobs: WARM, lambda jobs: 20 + jobs // 10)
+    (told,) = lived(lambda jobs: WARM, lambda jobs: 20 + jobs // 10)
     assert "files" in told
 
 
 def test_warming_up_and_starting_again_are_no_growth() -> None:
-    assert lived(lambda life, jobs: COLD if jobs < 2 else WARM + 40 * life + jobs % 3) == []
+    assert lived(lambda jobs: COLD if jobs < 2 else WARM + jobs % 3 + 8 * (jobs > 50)) == []
+
+
+def test_a_process_that_saw_few_jobs_is_not_judged() -> None:
+    lives = Lives()
+    for jobs in range(5):
+        lives.note("web", 7, "1", dict.fromkeys(ALL_KINDS, jobs // 2), 100.0 * jobs, 10)
+    assert lives.growth() == {}
 
 
 def test_a_number_used_again_is_another_process() -> None:
     lives = Lives()
     for start, held in (("1", 100.0), ("2", 900.0)):
         for jobs in (0, 10, 20):
-            ended = dict.fromkeys(("verify", "identify", "train"), jobs)
+            ended = dict.fromkeys(ALL_KINDS, jobs)
             lives.note("web", 7, start, ended, held, 10)
     growth = lives.growth()["web"]
-    assert (growth.megabytes, growth.jobs) == (0.0, 60)
+    assert (growth.megabytes, growth.jobs) == (0.0, 30)
 
 
 def test_jobs_that_ended_are_counted_by_kind() -> None:
