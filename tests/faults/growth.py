@@ -1,16 +1,19 @@
 """What the processes of a stack hold as their jobs go by: growth after they have warmed up.
 
 The stack as a whole says nothing: a worker holds half a gigabyte more from its first job on, and each kill begins that
-anew. So every process is held against itself, from when it has done each kind of its jobs. What the C library keeps for
-what comes next grows by a step now and then, which ``SLACK`` allows for; a leak goes on.
+anew. So every process is held against itself, stretch by stretch of its jobs, from when it has done each kind of them.
+What the C library keeps for what comes next grows by a step now and then, and stays; a leak goes on in most stretches,
+so their median tells it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
+from statistics import median
 
 from tests.faults.processes import MARKS, children, command
 from tests.servers import Stack
@@ -18,9 +21,10 @@ from tests.servers import Stack
 ALL_KINDS = ("verify", "identify", "train")
 KINDS = {"score": ("verify", "identify"), "train": ("train",)}  # the rest sees jobs of all kinds
 WARM = 2  # jobs of each of its kinds that a process must have seen
-LONG = 5  # jobs after that, or it is not judged
-MOST = (0.1, 0.02)  # megabytes and files a job
-SLACK = (16.0, 6.0)
+STRETCH = 10  # jobs
+LONG = 3  # stretches; who lived for fewer is not judged
+MOST_MEGABYTES = 0.2  # a job
+MOST_FILES = 0.2  # one or two are open while a job is under way
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,23 +38,20 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """Growth of one process since it was warm, over so many jobs."""
+    """How one process grew in the median of its stretches, a job, and over how many jobs that was seen."""
 
     megabytes: float
-    files: int
+    files: float
     jobs: int
 
     @property
-    def excess(self) -> tuple[float, float]:
-        """By how many megabytes and files it grew more than it may; negative where it did not."""
-        allowed = [slack + most * self.jobs for most, slack in zip(MOST, SLACK, strict=True)]
-        return self.megabytes - allowed[0], self.files - allowed[1]
+    def excess(self) -> float:
+        """The larger of its growths as a share of what is allowed."""
+        return max(self.megabytes / MOST_MEGABYTES, self.files / MOST_FILES)
 
-    @property
-    def too_much(self) -> list[str]:
-        """What grew more than it may."""
-        found = zip(("megabytes", "files"), (self.megabytes, self.files), self.excess, strict=True)
-        return [f"{grown:.0f} {name} in {self.jobs} jobs" for name, grown, excess in found if excess > 0]
+    def told(self) -> str:
+        """The growth, for people."""
+        return f"{self.megabytes:.2f} MB and {self.files:.2f} files a job, over {self.jobs} jobs"
 
 
 @dataclass(slots=True)
@@ -58,15 +59,16 @@ class Life:
     """One process, from when it was first seen."""
 
     seen: Counter[str]  # jobs by kind that had ended then
-    warm: Held | None = None
-    last: Held | None = None
+    marks: list[Held] = field(default_factory=list)  # where its stretches begin and end; empty until it is warm
 
-    def growth(self) -> Growth:
-        """That since it was warm."""
-        if not self.warm or not self.last:
-            return Growth(0.0, 0, 0)
-        before, now = self.warm, self.last
-        return Growth(now.megabytes - before.megabytes, now.files - before.files, now.jobs - before.jobs)
+    def growth(self) -> Growth | None:
+        """That since it was warm; None where it did not live long enough."""
+        if len(self.marks) <= LONG:
+            return None
+        stretches = list(pairwise(self.marks))
+        megabytes = median((b.megabytes - a.megabytes) / (b.jobs - a.jobs) for a, b in stretches)
+        files = median((b.files - a.files) / (b.jobs - a.jobs) for a, b in stretches)
+        return Growth(megabytes, files, self.marks[-1].jobs - self.marks[0].jobs)
 
 
 class Lives:
@@ -88,16 +90,17 @@ class Lives:
             return
         life = self._lives.setdefault((name, pid, start), Life(Counter(ended)))
         kinds = KINDS.get(name.partition("'")[0], ALL_KINDS)
-        life.last = Held(held, files, sum(ended.get(kind, 0) for kind in kinds))
-        if life.warm is None and all(ended.get(kind, 0) - life.seen[kind] >= WARM for kind in kinds):
-            life.warm = life.last
+        now = Held(held, files, sum(ended.get(kind, 0) for kind in kinds))
+        warm = all(ended.get(kind, 0) - life.seen[kind] >= WARM for kind in kinds)
+        if (not life.marks and warm) or (life.marks and now.jobs - life.marks[-1].jobs >= STRETCH):
+            life.marks.append(now)
 
     def growth(self) -> dict[str, Growth]:
-        """By program, that of its process which comes nearest to too much; none where none lived long enough."""
+        """By program, that of its process which grew most; none where none lived long enough."""
         found: dict[str, Growth] = {}
         for (name, _, _), life in self._lives.items():
             grown = life.growth()
-            if grown.jobs >= LONG and (name not in found or max(grown.excess) > max(found[name].excess)):
+            if grown and (name not in found or grown.excess > found[name].excess):
                 found[name] = grown
         return found
 

@@ -199,7 +199,8 @@ class Soak:
 
     def _growth(self) -> None:
         for name, growth in self.tally.lives.growth().items():
-            self.tally.faults += [f"{name} grew by {told}" for told in growth.too_much]
+            if growth.excess > 1:
+                self.tally.faults.append(f"{name} grew by {growth.told()}")
         found = self.tally.connections
         third = len(found) // 3
         if third < 3:
