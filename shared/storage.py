@@ -32,7 +32,11 @@ class Stored:
 
 
 class BlobStore(Protocol):
-    """Named, immutable byte strings. A blob is whole or absent, also after a crash, unless it grows by ``extend``."""
+    """Named, immutable byte strings. A blob is whole or absent, also after a crash, unless it grows by ``extend``.
+
+    A blob whose row is not committed yet, or is about to go, is *loose*: should its program be killed in between, the
+    mark stays, and the sweep removes the blob after a day.
+    """
 
     def put(self, key: str, pieces: Iterable[bytes]) -> Stored: ...
     def open(self, key: str) -> BinaryIO: ...
@@ -41,6 +45,9 @@ class BlobStore(Protocol):
     def length(self, key: str) -> int: ...
     def extend(self, key: str, position: int, piece: bytes) -> None: ...
     def move(self, key: str, target: str) -> None: ...
+    def loosen(self, key: str) -> None: ...
+    def fasten(self, key: str) -> None: ...
+    def long_loose(self) -> list[str]: ...
 
 
 class FolderStore:
@@ -49,6 +56,7 @@ class FolderStore:
     def __init__(self, root: Path) -> None:
         self.root = root
         self._staging = root / "staging"
+        self._loose = root / "loose"  # an empty file for each
         self._staging.mkdir(parents=True, exist_ok=True)
         self._sweep_out()
 
@@ -106,6 +114,36 @@ class FolderStore:
         """Remove a blob; no error when it is already gone."""
         with suppress(FileNotFoundError):
             self._path(key).unlink()
+        self.fasten(key)
+
+    def loosen(self, key: str) -> None:
+        """Mark a blob that may belong to nobody: before it is stored, or before its row goes.
+
+        Raises:
+            StorageFull. Unavailable: code ``storage_unavailable``.
+        """
+        self._refuse_absence()
+        with _full_disk_is_told():
+            self._loose.mkdir(exist_ok=True)
+            self._mark(key).touch()
+
+    def fasten(self, key: str) -> None:
+        """Take the mark away: the blob's row is committed, or the blob is gone."""
+        with suppress(FileNotFoundError):
+            self._mark(key).unlink()
+
+    def long_loose(self) -> list[str]:
+        """The keys of blobs that were loosened, and written, over a day ago: who did it is not at it any more."""
+        found = []
+        for path in self._loose.iterdir() if self._loose.is_dir() else ():
+            key = path.name.replace(".", "/", 1)
+            if max(_touched(path), _touched(self._path(key))) < time.time() - STALE_SECONDS:
+                found.append(key)
+        return found
+
+    def _mark(self, key: str) -> Path:
+        self._path(key)  # which refuses what is no key
+        return self._loose / key.replace("/", ".", 1)
 
     def length(self, key: str) -> int:
         """How many bytes there are; 0 where there is no such blob. Raises Unavailable like ``open``."""
@@ -160,6 +198,14 @@ class FolderStore:
         if not KEY.fullmatch(key):
             raise ValueError(f"not a blob key: {key!r}")
         return self.root / key
+
+
+def _touched(path: Path) -> float:
+    """When a file was last written; 0 where there is none."""
+    try:
+        return path.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0
 
 
 def open_store(url: str) -> BlobStore:

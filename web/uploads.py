@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
@@ -18,7 +17,7 @@ from werkzeug.datastructures import FileStorage
 from shared.db import utcnow
 from shared.errors import Fault, InvalidInput
 from shared.jobs.submit import Marks, Sent, SoloSpec
-from shared.jobs.uploads import add_upload, find_upload, keep_for
+from shared.jobs.uploads import add_upload, find_upload, keep_for, store_upload
 from shared.queue import SOLO_TASKS
 from shared.specs import SPECS, JobMarks, VerifySpec
 from shared.storage import Stored, pieces_of
@@ -43,12 +42,12 @@ Given = FileStorage | str  # a file of the request, or the digest of one that wa
 
 
 def store_file(file: FileStorage) -> Sent:
-    """Store one file of the request.
+    """Store one file of the request; loose until its row is committed.
 
     Raises:
         StorageFull: nothing is left behind.
     """
-    stored = services().store.put(f"uploads/{secrets.token_hex(16)}", pieces_of(file.stream))  # type: ignore[arg-type]  # typed IO[bytes]
+    stored = store_upload(services().store, pieces_of(file.stream))  # type: ignore[arg-type]  # typed IO[bytes]
     return Sent(stored, PurePath((file.filename or "").replace("\\", "/")).name or "unnamed")
 
 
@@ -158,18 +157,23 @@ def submit_from_request(kind: str, person_id: int, token: str | None = None) -> 
         return stored[-1]
 
     try:
-        return _submit(kind, person_id, keep, token)
+        job = _submit(kind, person_id, keep, token)
     except Exception:  # whatever it was, it is raised again below
         for sent in stored:
             _drop_unless_accepted(sent)
         raise
+    for sent in stored:
+        work.store.fasten(sent.stored.key)
+    return job
 
 
 def _drop_unless_accepted(sent: Sent) -> None:
-    """A refused request leaves nothing behind; while the database cannot say which it was, the file is kept."""
+    """A refused request leaves nothing behind; while the database cannot say which it was, the file stays loose."""
     with suppress(SQLAlchemyError), services().database.read() as session:
         if session.scalars(sa.select(Upload.id).where(Upload.blob == sent.stored.key)).first() is None:
             services().store.delete(sent.stored.key)
+        else:
+            services().store.fasten(sent.stored.key)
 
 
 def _submit(kind: str, person_id: int, keep: Callable[[Given], Sent], token: str | None) -> Job:

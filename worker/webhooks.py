@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from shared.errors import CountersignError
-from shared.webhooks.sending import Attempt, Outgoing, claim_due, forget_old, settle
+from shared.webhooks.sending import Attempt, Outgoing, claim_due, forget_old, put_back, settle
 from shared.webhooks.signing import signed
 from shared.webhooks.targets import Network, Target, find_target
 from worker.context import Context
@@ -25,17 +25,29 @@ THREADS = 8
 
 
 def deliver_due(context: Context) -> int:
-    """Send what is due, several at a time. Returns how many were tried."""
+    """Send what is due, several at a time. Returns how many were tried.
+
+    A worker that is being stopped begins no other try: it waits for one round of silent receivers, not for all.
+    """
     forget_old(context.database)
     outgoing = claim_due(context.database)
     if not outgoing:
         return 0
     sender = Sender(context.settings.webhook_networks_allowed, TIMEOUT)
+
+    def attempted(sent: Outgoing) -> Attempt | None:
+        return None if context.draining() else sender.post(sent)
+
+    tried = 0
     with ThreadPoolExecutor(THREADS) as pool:
-        for sent, attempt in zip(outgoing, pool.map(sender.post, outgoing), strict=True):
+        for sent, attempt in zip(outgoing, pool.map(attempted, outgoing), strict=True):
+            if attempt is None:
+                put_back(context.database, sent)
+                continue
+            tried += 1
             settle(context.database, sent, attempt)
             log.info("webhook event %s, try %d: %s", sent.event_id, sent.tries, attempt.status or attempt.error)
-    return len(outgoing)
+    return tried
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Iterable
 from datetime import timedelta
 
@@ -12,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from shared.db import Database, insert_ignore, utcnow
 from shared.errors import InvalidInput, NotFound
-from shared.jobs.uploads import DIGEST, add_upload, storable
+from shared.jobs.uploads import DIGEST, add_upload, new_blob, storable
 from shared.storage import BlobStore
 from shared.tables import PartialUpload, Upload
 from shared.tables.base import public_id
@@ -106,23 +105,30 @@ def finish_upload(database: Database, store: BlobStore, upload: PartialUpload, h
         drop_partial(database, store, upload)
         message = f"What arrived has the digest {digest}, not {upload.digest}. Send it again from the beginning."
         raise InvalidInput("digest_mismatch", message)
-    key = f"uploads/{secrets.token_hex(16)}"
+    key = new_blob()
+    store.loosen(key)
     store.move(blob_of(upload), key)
     expires_at = utcnow() + timedelta(hours=hours)
     with database.write() as session:
         session.execute(sa.delete(PartialUpload).where(PartialUpload.id == upload.id))
-        return add_upload(session, key, digest, upload.size, upload.filename, expires_at)
+        finished = add_upload(session, key, digest, upload.size, upload.filename, expires_at)
+    store.fasten(key)
+    return finished
 
 
 def drop_partial(database: Database, store: BlobStore, upload: PartialUpload) -> None:
     """Forget an upload and what has arrived of it."""
+    store.loosen(blob_of(upload))
     with database.write() as session:
         session.execute(sa.delete(PartialUpload).where(PartialUpload.id == upload.id))
     store.delete(blob_of(upload))
 
 
 def remove_expired(database: Database, store: BlobStore) -> int:
-    """Remove files that no job has named, and unfinished uploads, whose time is over. Returns how many."""
+    """Remove files that no job has named, and unfinished uploads, whose time is over, and what nobody came to own.
+
+    Returns how many.
+    """
     with database.read() as session:
         over = sa.select(PartialUpload).where(PartialUpload.expires_at <= utcnow()).limit(100)
         partial = session.scalars(over).all()
@@ -132,16 +138,30 @@ def remove_expired(database: Database, store: BlobStore) -> int:
         removed.append(_remove(database, store, Upload, file.id, file.blob))
         for key in look_keys(file.digest):  # made anew if the same bytes are still there in another file
             store.delete(key)
-    return sum(removed)
+    return sum(removed) + sum(_remove_loose(database, store, key) for key in store.long_loose())
 
 
 def _remove(
     database: Database, store: BlobStore, table: type[PartialUpload] | type[Upload], row: int, blob: str
 ) -> bool:
     """The row goes first, and only if it is over still: a job may name the file at this moment, or a part arrive."""
+    store.loosen(blob)
     with database.write() as session:
         gone = sa.delete(table).where(table.id == row, table.expires_at <= utcnow())
         if not session.connection().execute(gone).rowcount:
+            store.fasten(blob)
             return False
     store.delete(blob)
+    return True
+
+
+def _remove_loose(database: Database, store: BlobStore, key: str) -> bool:
+    """Remove a blob whose program was killed beside it, unless its row was committed before."""
+    folder, _, name = key.partition("/")
+    row = PartialUpload.public_id if folder == "partial" else Upload.public_id
+    with database.read() as session:
+        if session.scalar(sa.select(row).where(row == name)) is not None:
+            store.fasten(key)
+            return False
+    store.delete(key)
     return True

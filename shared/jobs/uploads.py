@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+import secrets
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 
 import sqlalchemy as sa
@@ -11,6 +12,7 @@ from sqlalchemy.orm import Session
 
 from shared.db import utcnow
 from shared.errors import InvalidInput, NotFound
+from shared.storage import BlobStore, Stored
 from shared.tables import Job, Upload
 
 LABELLED = ("train", "tune", "evaluate")  # kinds of job whose archive says who wrote what
@@ -62,6 +64,26 @@ def keep_for(session: Session, digest: str, hours: float) -> Upload | None:
     unused = sa.update(Upload).where(Upload.digest == digest, Upload.expires_at.is_not(None))
     session.execute(unused.values(expires_at=utcnow() + timedelta(hours=hours)))
     return session.scalars(with_digest(digest)).first()
+
+
+def new_blob() -> str:
+    """A key for the bytes of a new upload."""
+    return f"uploads/{secrets.token_hex(16)}"
+
+
+def store_upload(store: BlobStore, pieces: Iterable[bytes]) -> Stored:
+    """Store the bytes of a new upload. They are loose: ``store.fasten`` is to be called when their row is committed.
+
+    Raises:
+        StorageFull: nothing is left behind. Unavailable: code ``storage_unavailable``.
+    """
+    key = new_blob()
+    store.loosen(key)
+    try:
+        return store.put(key, pieces)
+    except BaseException:
+        store.fasten(key)
+        raise
 
 
 def add_upload(

@@ -104,6 +104,14 @@ def settle(database: Database, sent: Outgoing, attempt: Attempt) -> None:
             session.execute(sa.update(Delivery).where(Delivery.id == sent.id).values(due=epoch_now() + pause))
 
 
+def put_back(database: Database, sent: Outgoing) -> None:
+    """Leave a delivery that was claimed and not tried to the next run."""
+    untried = (Delivery.id == sent.id, Delivery.tries == sent.tries, Delivery.state == DeliveryState.SENDING)
+    values = {"state": DeliveryState.WAITING, "tries": Delivery.tries - 1, "due": epoch_now()}
+    with database.write() as session:
+        session.execute(sa.update(Delivery).where(*untried).values(values))
+
+
 def forget_old(database: Database) -> int:
     """Remove what was told of long ago from the log. Returns how many."""
     limit = utcnow() - LOG_KEPT

@@ -31,7 +31,7 @@ def program(stack: Stack, name: str) -> int:
     """The process id of one of the stack's programs; waits for one that is being started again."""
 
     def look() -> int | None:
-        return next((pid for pid in stack.children() if MARKS[name] in _command(pid)), None)
+        return next((pid for pid in stack.children() if MARKS[name] in command(pid)), None)
 
     return wait_for(look, name)
 
@@ -41,7 +41,8 @@ def child(stack: Stack, name: str) -> int:
     return wait_for(lambda: next(iter(children(program(stack, name))), None), f"the child of {name}")
 
 
-def _command(pid: int) -> str:
+def command(pid: int) -> str:
+    """The command line of a process; nothing for one that has ended."""
     with suppress(FileNotFoundError, ProcessLookupError):
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode()
     return ""

@@ -2,7 +2,8 @@
 
 ``python -m tests.faults.soak --minutes 30 --every 20`` starts a stack of its own, and ends with status 1 when a row was
 lost or written twice, when a job is there that nobody knows of, when an answer differs from an undisturbed run's, or
-when memory, files or connections grew. With ``--postgresql`` it starts a PostgreSQL for the stack, too.
+when memory or files of a program grew with its jobs, or Redis' connections did. With ``--postgresql`` it starts a
+PostgreSQL for the stack, too.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -24,6 +25,7 @@ import sqlalchemy as sa
 from shared.errors import CountersignError
 from shared.tables import Epoch, Identification, Job, ModelVersion
 from tests.factories import ModelFile, make_model_file, png, training_files, zip_of
+from tests.faults.growth import ALL_KINDS, Lives
 from tests.faults.night import Night, a_night
 from tests.faults.processes import MARKS, children, kill, kill_program, program, tree
 from tests.servers import Stack, start_postgresql
@@ -35,18 +37,7 @@ EPOCHS = 3
 TESTS = 12  # images of an identification
 SAMPLE_SECONDS = 10.0
 END_SECONDS = 300.0  # for the last jobs to end in, undisturbed
-# What may grow between the first and the last third: the middle of many samples still swings as processes come and go.
-MOST_GROWTH = {"megabytes": 1.15, "files": 1.15, "connections": 1.25}
-
-
-@dataclass(frozen=True, slots=True)
-class Sample:
-    """The stack at one moment: what all its processes hold together."""
-
-    megabytes: float
-    files: int
-    connections: int  # of Redis
-    processes: int
+MOST_CONNECTIONS = 1.25  # of Redis, in the last third against the first: programs come and go
 
 
 @dataclass
@@ -58,7 +49,12 @@ class Tally:
     rows: int = 0
     retries: int = 0
     faults: list[str] = field(default_factory=list)
-    samples: list[Sample] = field(default_factory=list)
+    connections: list[int] = field(default_factory=list)  # of Redis, sample by sample
+    lives: Lives = field(default_factory=Lives)
+
+    def ended(self) -> dict[str, int]:
+        """Jobs that have ended, by kind."""
+        return {kind: sum(n for told, n in self.jobs.items() if told.startswith(f"{kind} ")) for kind in ALL_KINDS}
 
 
 class Soak:
@@ -77,12 +73,15 @@ class Soak:
         )
         self.tally = Tally()
 
-    def run(self, seconds: float, every: float) -> Tally:
-        """Keep jobs coming and kill something each ``every`` seconds; then let all that is under way end."""
+    def run(self, seconds: float, every: float, calm: float) -> Tally:
+        """Keep jobs coming and kill something each ``every`` seconds; then let all that is under way end.
+
+        Jobs go on for ``calm`` seconds after the last kill: what leaks must live for a while to show it.
+        """
         begun = time.monotonic()
         next_kill, next_sample = begun + every, begun
-        while (now := time.monotonic()) < begun + seconds:
-            if now >= next_kill:
+        while (now := time.monotonic()) < begun + seconds + calm:
+            if now >= next_kill and now < begun + seconds:
                 self._kill()
                 next_kill += every
             if now >= next_sample:
@@ -189,36 +188,32 @@ class Soak:
             self.tally.rows += len(found)
 
     def _sample(self) -> None:
-        pids = tree(self._night.stack.pid)
+        self.tally.lives.look(self._night.stack, self.tally.ended())
         clients = self._night.stack.redis_client()
         try:
-            connections = int(clients.info("clients")["connected_clients"])
+            self.tally.connections.append(int(clients.info("clients")["connected_clients"]))
         except Exception:  # noqa: BLE001 (Redis was just killed: the next sample counts)
             return
         finally:
             clients.close()
-        held = [resident(pid) for pid in pids]
-        self.tally.samples.append(Sample(sum(held) / 2**20, sum(map(open_files, pids)), connections, len(pids)))
 
     def _growth(self) -> None:
-        samples = self.tally.samples
-        third = len(samples) // 3
+        for name, growth in self.tally.lives.growth().items():
+            if growth.excess > 1:
+                self.tally.faults.append(f"{name} grew by {growth.told()}")
+        found = self.tally.connections
+        third = len(found) // 3
         if third < 3:
             return
-        for name, most in MOST_GROWTH.items():
-            first, last = (
-                sorted(getattr(sample, name) for sample in part)[third // 2]
-                for part in (samples[:third], samples[-third:])
-            )
-            if last > most * first:
-                self.tally.faults.append(f"{name} grew from {first:.0f} to {last:.0f}")
+        first, last = (sorted(part)[third // 2] for part in (found[:third], found[-third:]))
+        if last > MOST_CONNECTIONS * first:
+            self.tally.faults.append(f"connections grew from {first} to {last}")
 
     def _unknown(self) -> None:
         """No job may be there that no answer told of."""
         with self._night.database.read() as session:
             jobs = session.scalar(sa.select(sa.func.count()).select_from(Job)) or 0
-        ended = sum(count for told, count in self.tally.jobs.items() if not told.startswith("sent again"))
-        known = 1 + ended + len(self._under_way)  # the first is that of the undisturbed run
+        known = 1 + sum(self.tally.ended().values()) + len(self._under_way)  # the first is that of the undisturbed run
         if jobs != known:
             self.tally.faults.append(f"{jobs} jobs are there, {known} were answered for")
 
@@ -229,23 +224,6 @@ class Soak:
         strays = [pid for pid in of_home(home) if pid not in inside]
         if strays:
             self.tally.faults.append(f"{len(strays)} processes are left outside the stack")
-
-
-def resident(pid: int) -> int:
-    """Bytes that a process alone holds, and its share of what several hold; 0 for one that has ended."""
-    try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
-    except OSError:
-        return 0
-    return next((1024 * int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
-
-
-def open_files(pid: int) -> int:
-    """How many files, sockets and pipes a process has open."""
-    try:
-        return len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    except OSError:
-        return 0
 
 
 def of_home(home: Path) -> list[int]:
@@ -266,6 +244,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0] if __doc__ else None)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--every", type=float, default=20.0, help="seconds between two kills")
+    parser.add_argument("--calm", type=float, default=5.0, help="minutes with jobs and without kills after that")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--postgresql", action="store_true", help="on a PostgreSQL of its own; SQLite without it")
     given = parser.parse_args()
@@ -278,10 +257,10 @@ def main() -> int:
             environment["DATABASE_URL"] = parts.enter_context(start_postgresql(folder)).get_uri()
         stack = parts.enter_context(Stack(folder / "soak", environment))
         night = parts.enter_context(a_night(stack, model))
-        tally = Soak(night, given.seed).run(60 * given.minutes, given.every)
+        tally = Soak(night, given.seed).run(60 * given.minutes, given.every, 60 * given.calm)
     told = {"kills": tally.kills, "jobs": tally.jobs, "rows": tally.rows, "retries": tally.retries}
-    told |= {"faults": tally.faults}
-    told |= {name: [round(getattr(sample, name)) for sample in tally.samples] for name in (*MOST_GROWTH, "processes")}
+    told |= {"faults": tally.faults, "connections": tally.connections}
+    told |= {"growth": {name: asdict(growth) for name, growth in sorted(tally.lives.growth().items())}}
     json.dump(told, sys.stdout)
     return 1 if tally.faults else 0
 

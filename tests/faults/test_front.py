@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import random
+import signal
 import socket
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -13,6 +17,7 @@ import pytest
 import sqlalchemy as sa
 
 from shared.errors import CountersignError
+from shared.storage import STALE_SECONDS
 from shared.tables import Delivery
 from tests.factories import batch_of, png
 from tests.faults.night import Night
@@ -20,10 +25,12 @@ from tests.faults.processes import (
     children,
     freeze,
     frozen,
+    gone,
     kill,
     kill_program,
     no_room,
     program,
+    thaw,
 )
 from tests.servers import Receiver, wait_for
 from web.client import verify_webhook
@@ -61,6 +68,40 @@ def test_web_killed_during_an_upload(night: Night) -> None:
     assert night.submit(key="night 7", model="default")["id"] == job["id"]
     assert [each["id"] for each in jobs(night)] == [job["id"], *before]
     assert night.stack.ended(job["id"])["state"] == "succeeded"
+
+
+def test_web_killed_between_storing_a_file_and_its_job(night: Night) -> None:
+    """Nobody owns the file: it is there for a day, in case it is being taken in, and then removed."""
+    blobs = night.stack.home / "blobs"
+    before, known = set((blobs / "uploads").iterdir()), [job["id"] for job in jobs(night)]
+    with ThreadPoolExecutor(1) as sender:
+        with night.database.write() as session:
+            # Held until the server is dead: it stores the file and waits to write the job.
+            session.execute(sa.text("SELECT 1" if night.database.is_sqlite else "LOCK TABLE jobs IN SHARE MODE"))
+            answer = sender.submit(send_batch, night)
+            (stray,) = wait_for(lambda: set((blobs / "uploads").iterdir()) - before, "the file to be stored")
+            kill_program(night.stack, "web")
+        with pytest.raises(httpx.TransportError):
+            answer.result()
+    wait_for(lambda: web_answers(night), "the web server")
+    assert [job["id"] for job in jobs(night)] == known
+    time.sleep(2)  # in which the sweep looks several times
+    marks = list((blobs / "loose").iterdir())
+    assert [mark.name for mark in marks] == [f"uploads.{stray.name}"]
+    assert stray.exists()
+    for path in (stray, *marks):
+        os.utime(path, (0, time.time() - STALE_SECONDS - 60))
+    wait_for(lambda: not stray.exists() and not marks[0].exists(), "the file to be removed")
+    assert set((blobs / "uploads").iterdir()) == before
+    night.ends_undisturbed(night.submit())
+
+
+def send_batch(night: Night) -> httpx.Response:
+    """Submit a batch by a client that sends no ``Idempotency-Key``."""
+    headers = {"Authorization": f"Bearer {night.stack.api_key}"}
+    file = ("batch.zip", night.batch, "application/zip")
+    url = f"{night.stack.url}/api/v1/jobs"
+    return httpx.post(url, headers=headers, data={"kind": "verify"}, files={"archive": file}, timeout=60)
 
 
 def spooling(web: int) -> bool:
@@ -150,6 +191,35 @@ def test_io_killed_while_a_manifest_is_read(night: Night) -> None:
     kill(*workers)
     assert night.stack.ended(job["id"])["state"] == "succeeded"
     assert night.job(job).claims == 2
+    night.nothing_lost_or_twice(job, ROWS)
+    assert [answer[0] for answer in night.answers(job)] == [str(n) for n in range(ROWS)]
+
+
+def test_a_deploy_while_a_manifest_is_read(night: Night) -> None:
+    """SIGTERM: the io worker hands the manifest back within 30 s, and another goes on without waiting for its lease."""
+    images = {f"{number}.png": png(number) for number in range(4)}
+    batch = batch_of(*((n, f"{n % 4}.png", f"{(n + 1) % 4}.png") for n in range(ROWS)), images=images)
+    parent = program(night.stack, "io")
+    workers = children(parent)
+    job = night.submit(batch, model="default")
+
+    def half_read() -> bool:
+        now = night.job(job)
+        return 0 < now.total < ROWS and not now.intake_done
+
+    wait_for(half_read, "some rows", pause=0.005)
+    freeze(*workers)
+    assert half_read(), "the manifest was read already"
+    holder = str(night.job(job).owner)
+    begun = time.monotonic()
+    os.kill(parent, signal.SIGTERM)
+    time.sleep(0.5)  # the parent tells its children by a flag
+    thaw(*workers)
+    wait_for(lambda: gone(parent), "the worker to end", 30)
+    assert time.monotonic() - begun < 30
+    assert night.job(job).owner != holder
+    assert night.stack.ended(job["id"])["state"] == "succeeded"
+    assert night.job(job).claims == 1, "it was not handed back"
     night.nothing_lost_or_twice(job, ROWS)
     assert [answer[0] for answer in night.answers(job)] == [str(n) for n in range(ROWS)]
 

@@ -8,7 +8,7 @@ import httpx
 import pytest
 import sqlalchemy as sa
 
-from shared.tables import Chunk, Job, Result
+from shared.tables import Chunk, Job, ModelVersion, Result
 from shared.tables.jobs import ChunkState
 from tests.faults.night import Night
 from tests.faults.processes import child, children, freeze_when, frozen, kill, program, thaw
@@ -99,11 +99,41 @@ def test_cancelled_as_it_ends(night: Night) -> None:
     with night.stack.client() as client:
         client.cancel(job["id"])
     thaw(process)
+    begun = time.monotonic()
     ended = night.stack.ended(job["id"])
+    assert time.monotonic() - begun < STOP_SECONDS
     assert ended["done"] == night.results(job) == sum(ended["counts"].values())
     if ended["state"] == "cancelled":
         retry(night, job)
     night.ends_undisturbed(job)
+
+
+@pytest.mark.long
+def test_failed_half_way_and_tried_again(night: Night) -> None:
+    """Its model's file is gone for a while: what is scored is kept, and the retry scores the rest and nothing twice."""
+    process = child(night.stack, "score")
+    job = night.submit()
+
+    def half_way() -> bool:
+        return bool(night.chunks(job, ChunkState.DONE) and night.chunks(job, ChunkState.CLAIMED))
+
+    freeze_when(process, night.database, half_way, "the middle of the batch")
+    with night.database.read() as session:
+        model = session.get_one(ModelVersion, night.job(job).model_id)
+    weights = night.stack.home / "blobs" / model.blob
+    away = weights.rename(weights.with_name("away"))
+    kill(process)  # another begins without the weights that this one had loaded
+    ended = night.stack.ended(job["id"])
+    away.rename(weights)
+    assert (ended["state"], ended["error"]["code"]) == ("failed", "model_deleted")
+    kept = stamps(night, job)
+    assert ended["done"] == len(kept)
+    assert 0 < len(kept) < len(night.expected)
+    done = {chunk.id: chunk.fence for chunk in night.chunks(job, ChunkState.DONE)}
+    retry(night, job)
+    night.ends_undisturbed(job)
+    assert stamps(night, job).items() >= kept.items()
+    assert {chunk.id: chunk.fence for chunk in night.chunks(job) if chunk.id in done} == done, "a chunk was done again"
 
 
 @pytest.mark.long

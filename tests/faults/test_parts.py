@@ -28,14 +28,21 @@ from tests.faults.processes import (
     thaw,
 )
 from tests.servers import wait_for
+from web.client import Document
 
 pytestmark = pytest.mark.long
 AWAY_SECONDS = 60
 
 
-def claimed(night: Night, job: dict[str, object]) -> None:
-    """Wait until some of a job is being scored, and some is not yet."""
-    wait_for(lambda: night.chunks(job, ChunkState.CLAIMED) and night.chunks(job, ChunkState.WAITING), "a claim")
+def caught_half_way(night: Night, job: Document) -> int:
+    """The worker's process, frozen while it scores some of a job, and some is not yet claimed."""
+    process = child(night.stack, "score")
+
+    def half_way() -> bool:
+        return bool(night.chunks(job, ChunkState.CLAIMED) and night.chunks(job, ChunkState.WAITING))
+
+    freeze_when(process, night.database, half_way, "the middle of a batch")
+    return process
 
 
 def test_redis_killed_and_restarted_empty(night: Night) -> None:
@@ -62,9 +69,10 @@ def answers(night: Night) -> bool:
 
 def test_redis_killed_while_a_batch_is_scored(night: Night) -> None:
     job = night.submit()
-    claimed(night, job)
+    process = caught_half_way(night, job)
     kill_program(night.stack, "redis")
     assert night.job(job).state == "running"
+    thaw(process)
     night.ends_undisturbed(job)
 
 
@@ -76,11 +84,12 @@ def test_redis_unreachable_for_a_minute(night: Night) -> None:
     log = night.stack.home / "logs" / "score.log"
     told = log.stat().st_size
     job = night.submit()
-    claimed(night, job)
+    process = caught_half_way(night, job)
     done = night.results(job)
     uploads = set((night.stack.home / "blobs" / "uploads").iterdir())
     begun = time.monotonic()
     with frozen(program(night.stack, "redis")):
+        thaw(process)
         with pytest.raises(CountersignError) as refused:
             night.submit()
         assert refused.value.code == "queue_unavailable"
@@ -97,11 +106,12 @@ def test_redis_unreachable_for_a_minute(night: Night) -> None:
 def test_postgresql_crashes_and_is_started_again(postgresql_night: Night, postgresql_server: Any, seconds: int) -> None:
     """It ends at once under a running batch, without writing a checkpoint, and stays away for a while."""
     job = postgresql_night.submit()
-    claimed(postgresql_night, job)
+    process = caught_half_way(postgresql_night, job)
     done = postgresql_night.results(job)
     lock = postgresql_server.pgdata / "postmaster.pid"
     os.kill(int(lock.read_text().splitlines()[0]), signal.SIGQUIT)
     wait_for(lambda: not lock.exists(), "PostgreSQL to end")
+    thaw(process)
     time.sleep(seconds)
     postgresql_server.ensure_postgres_running()
     postgresql_night.database.engine.dispose()

@@ -67,8 +67,9 @@ def test_killed_after_the_results_and_before_the_acknowledgement(night: Night) -
     parent = program(night.stack, "score")
     process = child(night.stack, "score")
     job = night.submit()
-    wait_for(lambda: night.chunks(job, ChunkState.CLAIMED), "a claim")
+    freeze_when(process, night.database, lambda: night.chunks(job, ChunkState.CLAIMED), "a claim")
     with frozen(parent):
+        thaw(process)
         wait_for(lambda: night.job(job).state == "succeeded", "the last result")
         assert unacknowledged(night) > 0
         kill(parent, process)
@@ -133,8 +134,9 @@ def test_a_worker_whose_parent_is_killed_leaves_no_orphan(night: Night) -> None:
     """The child may finish what it holds; then it is gone, and only the new worker's processes are left."""
     parent, process = program(night.stack, "score"), child(night.stack, "score")
     job = night.submit()
-    wait_for(lambda: night.chunks(job, ChunkState.CLAIMED), "a claim")
+    freeze_when(process, night.database, lambda: night.chunks(job, ChunkState.CLAIMED), "a claim")
     kill(parent)
+    thaw(process)
     night.ends_undisturbed(job)
     wait_for(lambda: gone(process), "the orphan to end")
     assert program(night.stack, "score") != parent

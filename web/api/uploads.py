@@ -6,7 +6,6 @@ import base64
 import binascii
 import hashlib
 import re
-import secrets
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import PurePath
@@ -16,7 +15,7 @@ from pydantic import Field
 
 from shared.db import utcnow
 from shared.errors import InvalidInput
-from shared.jobs.uploads import add_upload, find_upload, keep_for
+from shared.jobs.uploads import add_upload, find_upload, keep_for, store_upload
 from shared.storage import PIECE
 from shared.tables import Upload
 from web.api import documents
@@ -64,7 +63,7 @@ def put_file(query: FileQuery) -> Response:
         for _ in body_pieces():  # an answer before the end of a body looks like a broken connection to many clients
             pass
         return _answer(known)
-    stored = services().store.put(f"uploads/{secrets.token_hex(16)}", body_pieces())
+    stored = store_upload(services().store, body_pieces())
     if stored.digest != wanted:
         services().store.delete(stored.key)
         raise InvalidInput(
@@ -75,6 +74,7 @@ def put_file(query: FileQuery) -> Response:
     with services().database.write() as session:
         name = last_part(query.filename)
         upload = add_upload(session, stored.key, stored.digest, stored.size, name, expires_at)
+    services().store.fasten(stored.key)
     return _answer(upload)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import fcntl
 import json
@@ -12,13 +11,11 @@ import secrets
 import shutil
 import signal
 import socket
-import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
 
@@ -33,76 +30,14 @@ from shared.storage import open_store
 from shared.tables import Person
 from web.auth import FirstCredentials, create_first_person, create_key
 from web.cli import output
+from web.cli.children import Child, stop_together
 
 log = logging.getLogger("countersign.up")
 
 READY_SECONDS = 60.0
-STOP_SECONDS = 45.0  # longer than any task needs to hand its work back
+HAND_BACK_SECONDS = 40.0  # longer than any task needs to hand its work back
+REDIS_SECONDS = 5.0  # it has nothing to write
 MAX_SOCKET_PATH = 100  # bytes; the kernel allows 107
-RESTART_PAUSE = 1.0
-RESTART_LONGEST = 30.0
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
-
-
-@dataclass(slots=True)
-class Child:
-    """One program of the stack; restarted when it ends by itself, later each time it fails early."""
-
-    name: str
-    command: list[str]
-    environment: dict[str, str]
-    log_path: Path
-    process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    pause: float = field(default=RESTART_PAUSE)
-
-    def start(self) -> None:
-        with self.log_path.open("ab") as log_file:
-            # A session of its own: Ctrl-C reaches the supervisor only, which then stops the children in order.
-            self.process = subprocess.Popen(
-                self.command,
-                env=self.environment,
-                stdout=log_file,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-                start_new_session=True,
-                preexec_fn=_end_with_parent,
-            )
-        self.started = time.monotonic()
-
-    def revive(self) -> None:
-        """Start it again if it ended."""
-        if self.process is None or self.process.poll() is None:
-            return
-        lived = time.monotonic() - self.started
-        if lived < self.pause:
-            return
-        log.warning(
-            "%s ended with status %s, starting it again; see %s", self.name, self.process.returncode, self.log_path
-        )
-        self.pause = RESTART_PAUSE if lived > RESTART_LONGEST else min(2 * self.pause, RESTART_LONGEST)
-        self.start()
-
-    def stop(self, sign: int = signal.SIGTERM) -> None:
-        if self.process is not None and self.process.poll() is None:
-            self.process.send_signal(sign)
-
-    def wait(self, until: float) -> None:
-        """Wait for its end; past ``until`` it is killed with all its children."""
-        if self.process is None:
-            return
-        try:
-            self.process.wait(max(0.1, until - time.monotonic()))
-        except subprocess.TimeoutExpired:
-            log.warning("%s does not stop, killing it", self.name)
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
-
-
-def _end_with_parent() -> None:
-    """Have the kernel stop this child should the supervisor be killed: nothing is left running unwatched."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 @contextmanager
@@ -212,14 +147,10 @@ class _Stack:
 
     def _stop(self) -> None:
         click.echo("Stopping.", err=True)
-        until = time.monotonic() + STOP_SECONDS
         redis = [child for child in self._children if child.name == "redis"]
         others = [child for child in self._children if child.name != "redis"]
-        for group in (others, redis):  # the workers still need Redis to end in order
-            for child in group:
-                child.stop()
-            for child in group:
-                child.wait(until)
+        stop_together(others, HAND_BACK_SECONDS)  # the workers still need Redis to end in order
+        stop_together(redis, REDIS_SECONDS)
 
 
 def _commands(home: Path, redis_socket: Path, own_redis: bool, host: str, port: int) -> list[tuple[str, list[str]]]:

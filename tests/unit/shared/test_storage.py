@@ -123,6 +123,7 @@ def test_a_folder_that_is_away_is_no_empty_one(store: FolderStore) -> None:
         lambda: store.put("uploads/two", [b"y"]),
         lambda: store.extend("partial/one", 0, b"y"),
         lambda: store.move("uploads/one", "uploads/two"),
+        lambda: store.loosen("uploads/two"),
     ):
         with pytest.raises(Unavailable) as caught:
             act()
@@ -173,6 +174,27 @@ def test_what_a_killed_process_left_half_written_goes_after_a_day(tmp_path: Path
     os.utime(old, (0, time.time() - STALE_SECONDS - 60))
     FolderStore(tmp_path)
     assert list((tmp_path / "staging").iterdir()) == [fresh]
+
+
+def test_a_blob_is_long_loose_a_day_after_it_was_loosened_and_written(store: FolderStore) -> None:
+    ages = {"uploads/old": (2, 2), "uploads/slow": (2, 0), "partial/new": (0, 2), "uploads/none": (2, None)}
+    for key, (loosened, written) in {**ages, "uploads/fast.2": (2, 2)}.items():
+        store.loosen(key)
+        if written is not None:
+            store.put(key, [b"x"])
+            aged(store.root / key, written)
+        aged(store.root / "loose" / key.replace("/", ".", 1), loosened)
+    store.fasten("uploads/fast.2")
+    assert sorted(store.long_loose()) == ["uploads/none", "uploads/old"]
+    store.delete("uploads/old")
+    assert store.long_loose() == ["uploads/none"]
+    with pytest.raises(ValueError, match="not a blob key"):
+        store.loosen("../elsewhere")
+
+
+def aged(path: Path, days: float) -> None:
+    """Have a file look as if it was written so many days and a minute ago."""
+    os.utime(path, (0, time.time() - STALE_SECONDS * days - 60))
 
 
 def test_a_blob_grows_at_its_end_only(store: FolderStore) -> None:

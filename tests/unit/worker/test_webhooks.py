@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import socket
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
@@ -36,7 +37,7 @@ from tests.factories import batch_job, scores, unbacked_model
 from tests.servers import Receiver
 from web.api.webhook_documents import Event
 from worker.context import Context
-from worker.webhooks import Sender, deliver_due
+from worker.webhooks import THREADS, Sender, deliver_due
 
 
 @pytest.fixture
@@ -307,6 +308,25 @@ def test_a_clock_that_is_set_back_holds_no_delivery(allowing: Context, receiver:
         session.execute(others.values(state="waiting", tries=tries, due=epoch_now() + pause + 3600))
     assert deliver_due(allowing) == 2
     assert {delivery.state for delivery in log_of(allowing.database)} == {"delivered"}
+
+
+def test_a_worker_that_is_stopped_begins_no_other_try(allowing: Context, receiver: Receiver) -> None:
+    """What it had claimed and not begun waits for the next worker as if nobody had taken it."""
+    owner = person(allowing.database)
+    for _ in range(3):
+        hook(allowing, receiver.url, owner)
+    for _ in range(8):
+        ended(allowing.database, owner)
+    receiver.pause = 0.3
+    tried = deliver_due(replace(allowing, draining=lambda: bool(receiver.got)))
+    assert 1 <= tried <= THREADS
+    with allowing.database.read() as session:
+        found = session.execute(sa.select(Delivery.state, Delivery.tries)).all()
+    assert Counter(map(tuple, found)) == {("delivered", 1): tried, ("waiting", 0): 24 - tried}
+    receiver.pause = 0.0
+    assert deliver_due(allowing) == 24 - tried
+    events = [json.loads(body)["id"] for _, _, body in receiver.got]
+    assert len(events) == len(set(events)) == 24
 
 
 def test_a_pause_is_kept_where_the_clock_can_be_believed(allowing: Context, receiver: Receiver) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import os
+import time
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +17,8 @@ from shared.config import Settings
 from shared.db import Database, utcnow
 from shared.errors import NotFound
 from shared.jobs.partial import blob_of, extend_upload, remove_expired
-from shared.jobs.uploads import use_upload
-from shared.storage import FolderStore
+from shared.jobs.uploads import store_upload, use_upload
+from shared.storage import STALE_SECONDS, FolderStore
 from shared.tables import Job, PartialUpload, Region, Upload
 from tests.factories import png, unbacked_model
 from tests.unit.web.api.test_jobs import assert_problem, batch, blobs
@@ -136,6 +138,66 @@ def test_what_is_named_at_the_last_moment_is_kept(caller: Caller, database: Data
     assert caller.submit(archive_digest=digest).status_code == 202
     assert remove_expired(database, store) == 0
     assert caller.get(f"/files/{digest}").status_code == 200
+
+
+def a_day_passes(store: FolderStore) -> None:
+    """All that is stored has been so for more than a day."""
+    for path in store.root.glob("*/*"):
+        os.utime(path, (0, time.time() - STALE_SECONDS - 60))
+
+
+def test_what_a_killed_server_stored_for_no_job_is_removed_after_a_day(
+    caller: Caller, database: Database, store: FolderStore
+) -> None:
+    """It was killed before it committed the row of one file, and after that of another, both loose still."""
+    unbacked_model(database)
+    stray = store_upload(store, [b"half done"])
+    assert caller.submit(archive_digest=put(caller, batch()).get_json()["digest"]).status_code == 202
+    with database.read() as session:
+        owned = session.scalars(sa.select(Upload.blob)).one()
+    store.loosen(owned)
+    assert remove_expired(database, store) == 0
+    assert store.exists(stray.key)
+    a_day_passes(store)
+    assert remove_expired(database, store) == 1
+    assert (store.exists(stray.key), store.exists(owned)) == (False, True)
+    assert list(store.root.glob("loose/*")) == []
+
+
+def test_what_a_killed_sweep_left_of_an_expired_file_is_removed(
+    caller: Caller, database: Database, store: FolderStore
+) -> None:
+    """It was killed when the rows were gone and the blobs were not."""
+    put(caller, b"whole")
+    part(caller, begun(caller, b"partial").headers["Location"].removeprefix("/api/v1"), 0, b"par")
+    time_passes(database)
+
+    class Killed(FolderStore):
+        def delete(self, key: str) -> None:
+            raise KeyboardInterrupt
+
+    for _ in range(2):
+        with pytest.raises(KeyboardInterrupt):
+            remove_expired(database, Killed(store.root))
+    assert len([*store.root.glob("uploads/*"), *store.root.glob("partial/*")]) == 2
+    a_day_passes(store)
+    assert remove_expired(database, store) == 2
+    assert list(store.root.glob("*/*")) == []
+
+
+def test_nothing_that_was_accepted_or_refused_stays_loose(
+    caller: Caller, database: Database, store: FolderStore
+) -> None:
+    unbacked_model(database)
+    assert caller.submit(archive=batch()).status_code == 202
+    assert caller.submit(archive=b"no archive").status_code == 422
+    assert put(caller, b"1").status_code == 201
+    assert put(caller, b"1", headers=announced(b"2")).status_code == 422
+    path = begun(caller, b"34").headers["Location"].removeprefix("/api/v1")
+    assert part(caller, path, 0, b"34").get_json()["complete"]
+    assert caller.delete(begun(caller, b"56").headers["Location"].removeprefix("/api/v1")).status_code == 204
+    assert list(store.root.glob("loose/*")) == []
+    assert len(list(store.root.glob("uploads/*"))) == 3
 
 
 def begun(caller: Caller, content: bytes, **fields: Any) -> TestResponse:
