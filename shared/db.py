@@ -18,6 +18,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
+from shared import bulk
 from shared.errors import StorageFull
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -161,6 +162,9 @@ def _begin_sqlite(connection: sa.Connection) -> None:
 def insert_ignore(session: Session, table: Any, rows: list[dict[str, Any]]) -> None:
     """Bulk insert that leaves rows already there as they are (``ON CONFLICT DO NOTHING``)."""
     if not rows:
+        return
+    if bulk.fits(table.__table__, rows):
+        bulk.insert_new(session.connection(), table.__table__, rows)
         return
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     # On the Core table, not the class: the ORM's bulk path would ask for RETURNING and build objects.
