@@ -7,6 +7,7 @@ from typing import Any
 from kombu.transport import TRANSPORT_ALIASES
 from kombu.transport import redis as kombu_redis
 from kombu.transport.virtual import base
+from redis import Redis
 
 
 class Receipts(kombu_redis.QoS):
@@ -43,6 +44,15 @@ class Transport(kombu_redis.Transport):
     """The transport of ``redis://``, ``rediss://`` and ``redis+socket://``."""
 
     Channel = Channel
+
+
+def client_of(url: str, patience: float) -> Redis:
+    """A client, with connections that it keeps, of the Redis that ``url`` names as kombu writes it.
+
+    Each answer is waited for ``patience`` seconds at most. Safe to use from several threads.
+    """
+    address = url.replace("redis+socket://", "unix://").replace("virtual_host=", "db=")
+    return Redis.from_url(address, socket_timeout=patience, socket_connect_timeout=patience)
 
 
 def register() -> None:

@@ -18,6 +18,7 @@ from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
+from shared import bulk
 from shared.errors import StorageFull
 
 MIGRATIONS = Path(__file__).with_name("migrations")
@@ -74,7 +75,8 @@ class Database:
         if self.is_sqlite:
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
-        self._write_engine = self.engine.execution_options(countersign_write=True)
+        self._write_engine = self.engine.execution_options(countersign_write="FULL")
+        self._passing_engine = self.engine.execution_options(countersign_write="NORMAL")
 
     @property
     def is_sqlite(self) -> bool:
@@ -87,14 +89,25 @@ class Database:
             yield session
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
+    def look(self) -> Iterator[sa.Connection]:
+        """A connection for one short read of columns: without a session and its objects it costs a fourth."""
+        with self.engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def write(self, lasting: bool = True) -> Iterator[Session]:
         """A session whose transaction commits when the block ends, and rolls back when it raises.
+
+        One that is not ``lasting`` may be gone after a power cut, with all that came after it, until the next lasting
+        one: for what such an end makes void anyway. SQLite then need not wait for the disk. PostgreSQL, whose clients
+        may outlive it, makes no difference.
 
         Raises:
             StorageFull: the database has no room left; nothing of the transaction is kept.
         """
+        engine = self._write_engine if lasting else self._passing_engine
         try:
-            with Session(self._write_engine, expire_on_commit=False) as session, session.begin():
+            with Session(engine, expire_on_commit=False) as session, session.begin():
                 yield session
         except OperationalError as error:
             if _is_full(error):
@@ -140,13 +153,18 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
 
 
 def _begin_sqlite(connection: sa.Connection) -> None:
-    write = connection.get_execution_options().get("countersign_write", False)
+    write = connection.get_execution_options().get("countersign_write")
+    if write:
+        connection.exec_driver_sql(f"PRAGMA synchronous={write}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
 
 
 def insert_ignore(session: Session, table: Any, rows: list[dict[str, Any]]) -> None:
     """Bulk insert that leaves rows already there as they are (``ON CONFLICT DO NOTHING``)."""
     if not rows:
+        return
+    if bulk.fits(table.__table__, rows):
+        bulk.insert_new(session.connection(), table.__table__, rows)
         return
     dialect = sqlite if session.get_bind().dialect.name == "sqlite" else postgresql
     # On the Core table, not the class: the ORM's bulk path would ask for RETURNING and build objects.

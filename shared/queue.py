@@ -109,6 +109,9 @@ def _every(seconds: float, task: str) -> dict[str, Any]:
     return {"task": task, "schedule": seconds, "options": {"expires": seconds}}
 
 
+CHECK_SECONDS = 2.0  # that a front end waits for Redis to say that it is there
+
+
 class Doorbell(Protocol):
     """What wakes workers. Tests use a fake that remembers."""
 
@@ -126,6 +129,7 @@ class CeleryDoorbell:
     def __init__(self, app: Celery) -> None:
         self._app = app
         app.conf.broker_transport_options = app.conf.broker_transport_options | ONE_TRY
+        self._redis = broker.client_of(app.conf.broker_url, CHECK_SECONDS)
 
     def check(self) -> None:
         """Make sure that the queue is there, before anything is written.
@@ -134,10 +138,8 @@ class CeleryDoorbell:
             Unavailable: code ``queue_unavailable``.
         """
         try:
-            with self._app.connection_for_write(transport_options={"socket_timeout": 2}) as connection:
-                client: Any = connection.default_channel.client
-                client.ping()
-        except (RedisError, OperationalError, OSError) as error:
+            self._redis.ping()
+        except (RedisError, OSError) as error:
             log.warning("the queue is away: %s", error)
             raise Unavailable(
                 "queue_unavailable", "The queue is not reachable, so nothing was accepted. Try again in a minute."

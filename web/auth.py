@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import secrets
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import cast
 
 import sqlalchemy as sa
@@ -14,7 +14,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 from flask import g, request, session
 from sqlalchemy.exc import IntegrityError
-from sqlalchemy.orm import Session, joinedload
+from sqlalchemy.orm import Session
 
 from shared import audit
 from shared.db import Database, utcnow
@@ -25,6 +25,15 @@ from web.services import services
 ADMIN = "admin"
 MIN_PASSWORD = 10
 USED_AGAIN = timedelta(hours=1)  # how exactly a key's last use is kept: not one write for each request
+
+# Columns, and one statement for all requests: this is asked for each of them.
+_KEY = (
+    sa.select(
+        ApiKey.id, ApiKey.digest, ApiKey.last_used_at, ApiKey.revoked_at, Person.id.label("person_id"), Person.name
+    )
+    .join(Person, Person.id == ApiKey.person_id)
+    .where(ApiKey.digest == sa.bindparam("wanted"))
+)
 
 _hasher = PasswordHasher()
 _NOBODY = _hasher.hash(secrets.token_hex(16))  # verified for unknown names, so that they take as long as known ones
@@ -37,6 +46,14 @@ class FirstCredentials:
     name: str
     password: str
     api_key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """The person whose key a request carries."""
+
+    id: int
+    name: str
 
 
 def _digest(key: str) -> str:
@@ -140,7 +157,7 @@ def session_person() -> Person | None:
     return person
 
 
-def key_person() -> Person:
+def key_person() -> Known:
     """The person whose API key the request carries.
 
     Raises:
@@ -151,27 +168,26 @@ def key_person() -> Person:
     if not key:
         raise NotAuthorised("key_missing", "Send your API key in the header 'Authorization: Bearer KEY'.")
     digest = _digest(key)
-    with services().database.read() as db:
-        query = sa.select(ApiKey).options(joinedload(ApiKey.person)).where(ApiKey.digest == digest)
-        found = db.scalars(query).first()
+    with services().database.look() as connection:
+        found = connection.execute(_KEY, {"wanted": digest}).first()
     if found is None or found.revoked_at is not None or not hmac.compare_digest(found.digest, digest):
         raise NotAuthorised("key_unknown", "This API key is unknown or revoked. Make a new one on your account page.")
-    _remember_use(found)
-    return found.person
+    _remember_use(found.id, found.last_used_at)
+    return Known(found.person_id, found.name)
 
 
-def _remember_use(key: ApiKey) -> None:
+def _remember_use(key_id: int, last: datetime | None) -> None:
     now = utcnow()
-    if key.last_used_at is None or now - key.last_used_at > USED_AGAIN:
+    if last is None or now - last > USED_AGAIN:
         with services().database.write() as db:
-            db.execute(sa.update(ApiKey).where(ApiKey.id == key.id).values(last_used_at=now))
+            db.execute(sa.update(ApiKey).where(ApiKey.id == key_id).values(last_used_at=now))
 
 
-def set_person(person: Person) -> None:
+def set_person(person: Person | Known) -> None:
     """Remember who sent this request."""
     g.person = person
 
 
-def current_person() -> Person:
+def current_person() -> Person | Known:
     """Who sent this request."""
-    return cast("Person", g.person)
+    return cast("Person | Known", g.person)

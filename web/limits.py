@@ -7,9 +7,9 @@ import time
 from dataclasses import dataclass
 
 from flask import Response, g
-from redis import Redis
 from redis.exceptions import RedisError
 
+from shared.broker import client_of
 from shared.errors import RateLimited
 
 log = logging.getLogger(__name__)
@@ -31,8 +31,7 @@ class Limiter:
     """Counts requests in windows of a minute. ``limit`` 0 counts nothing."""
 
     def __init__(self, redis_url: str, limit: int) -> None:
-        address = redis_url.replace("redis+socket://", "unix://").replace("virtual_host=", "db=")
-        self._redis = Redis.from_url(address, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE)
+        self._redis = client_of(redis_url, PATIENCE)
         self._limit = limit
 
     def take(self, person_id: int, now: float) -> Allowance | None:

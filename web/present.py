@@ -11,7 +11,7 @@ from typing import Any
 from flask import url_for
 
 from shared.calibration import calibration_of
-from shared.jobs.queries import Answer
+from shared.jobs.queries import Answer, Glance
 from shared.specs import DEFAULT
 from shared.tables import Epoch, Job, JobState, ModelVersion, Region, Review
 from web.errors import fault_json
@@ -116,7 +116,7 @@ def instant(value: datetime | None) -> str | None:
     return value.isoformat(timespec="milliseconds") if value else None
 
 
-def retry_after(job: Job, left: float | None) -> int:
+def retry_after(job: Job | Glance, left: float | None) -> int:
     """Seconds after which it is worth to ask for the job again: half of those that are left of it; 0 when it ended.
 
     ``left`` is what :func:`shared.jobs.pace.seconds_left` gives.

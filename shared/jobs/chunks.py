@@ -93,7 +93,7 @@ def claim_chunks(
     blamed for it.
     """
     while True:
-        with database.write() as session:
+        with database.write(lasting=False) as session:  # a power cut ends the worker as well
             candidates = _candidates(session, most_rows, only_urgent)
             if not candidates:
                 return None

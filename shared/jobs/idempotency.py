@@ -50,7 +50,8 @@ def begin(database: Database, person_id: int, key: str, fingerprint: str) -> Beg
         "lease_until": 0.0,
         "created_at": utcnow(),
     }
-    with database.write() as session:
+    # Not lasting: what the request then does is, and brings this with it.
+    with database.write(lasting=False) as session:
         session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < utcnow() - KEPT_FOR))
         insert_ignore(session, IdempotencyKey, [row])
         query = sa.select(IdempotencyKey).where(IdempotencyKey.person_id == person_id, IdempotencyKey.key == key)
@@ -90,9 +91,12 @@ def bind_job(session: Session, token: str, job: str) -> None:
 
 
 def settle(database: Database, token: str, kept: Kept) -> None:
-    """Keep the answer; it is given again to whoever sends the same request."""
+    """Keep the answer; it is given again to whoever sends the same request.
+
+    Where a power cut takes it, the next try finds the job that the request queued.
+    """
     values = {"status": kept.status, "body": kept.body, "location": kept.location}
-    with database.write() as session:
+    with database.write(lasting=False) as session:
         session.execute(sa.update(IdempotencyKey).where(IdempotencyKey.token == token).values(**values))
 
 

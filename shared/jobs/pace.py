@@ -7,6 +7,7 @@ from datetime import datetime
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
+from shared.jobs.queries import Glance
 from shared.queue import QUEUE_OF, SOLO_TASKS, TaskNames
 from shared.tables import Job, JobState
 
@@ -14,7 +15,7 @@ RECENT = 10  # ended jobs of a kind that its rate is measured on
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
 
 
-def seconds_left(session: Session, job: Job, now: datetime) -> float | None:
+def seconds_left(session: Session, job: Job | Glance, now: datetime) -> float | None:
     """Seconds until the job should end; None where nothing was measured yet, 0 when it has ended.
 
     A job that has begun is measured by itself: what is left of it, at the rate of what is done. One that waits, by

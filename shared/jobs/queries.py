@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from hashlib import sha256
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
@@ -24,6 +26,18 @@ _ANSWERS = (
     .outerjoin(Result, sa.and_(Result.job_id == Comparison.job_id, Result.ordinal == Comparison.ordinal))
     .outerjoin(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
 )
+
+# All columns that are told of a job and may change. What it points at (model version, upload) never does.
+_GLANCE = sa.select(
+    *(
+        getattr(Job, name)
+        for name in (
+            *("id", "kind", "state", "total", "done", "started_at", "finished_at", "attempt", "phase", "model_id"),
+            *("label", "tag", "external_id", "accept", "review", "reject", "unscorable"),
+            *("error_code", "error_message", "faults", "report"),
+        )
+    )
+).where(Job.public_id == sa.bindparam("wanted"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,11 +67,47 @@ def get_job(session: Session, public_id: str) -> Job:
     Raises:
         NotFound: code ``job_unknown``.
     """
-    query = sa.select(Job).where(Job.public_id == public_id.replace("\0", "\ufffd"))  # PostgreSQL takes no NUL
+    query = sa.select(Job).where(Job.public_id == storable_id(public_id))
     job = session.scalars(query.options(joinedload(Job.upload), joinedload(Job.model), joinedload(Job.person))).first()
     if job is None:
-        raise NotFound("job_unknown", f"There is no job {public_id!r}.")
+        raise _unknown(public_id)
     return job
+
+
+def storable_id(public_id: str) -> str:
+    """As it can be asked for: PostgreSQL takes no NUL."""
+    return public_id.replace("\0", "\ufffd")
+
+
+def _unknown(public_id: str) -> NotFound:
+    return NotFound("job_unknown", f"There is no job {public_id!r}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """What of a job changes while it is worked on, for those who ask again and again."""
+
+    id: int
+    kind: str
+    state: str
+    total: int
+    done: int
+    started_at: datetime | None
+    mark: str  # another one as soon as anything that is told of the job is another
+
+
+def glance_at(database: Database, public_id: str) -> Glance:
+    """A look at a job that reads and makes as little as can be.
+
+    Raises:
+        NotFound: code ``job_unknown``.
+    """
+    with database.look() as connection:
+        row = connection.execute(_GLANCE, {"wanted": storable_id(public_id)}).first()
+    if row is None:
+        raise _unknown(public_id)
+    mark = sha256(repr(tuple(row)).encode()).hexdigest()[:32]
+    return Glance(row.id, row.kind, row.state, row.total, row.done, row.started_at, mark)
 
 
 def list_jobs(

@@ -139,22 +139,31 @@ def get_job(job_id: str) -> Response:
     """The job; with ``Prefer: wait=30`` once it has ended, or differs from ``If-None-Match``, or after 30 seconds."""
     seconds = preferred_wait()
     with place_to_wait(seconds) as end:
-        response = _job_response(job_id)
-        for _ in () if _worth_telling(response) else looks(end):
-            response = _job_response(job_id)
-            if _worth_telling(response):
+        seen = queries.glance_at(services().database, job_id)
+        for _ in () if _worth_telling(seen) else looks(end):
+            seen = queries.glance_at(services().database, job_id)
+            if _worth_telling(seen):
                 break
+    # The tag is older than the answer, if anything: who has it is told of every change.
+    response = _nothing_new(seen) if request.if_none_match.contains_weak(seen.mark) else _job_response(job_id)
+    response.set_etag(seen.mark, weak=True)
     if end:
         response.headers["Preference-Applied"] = f"wait={seconds}"
     return response
 
 
-def _worth_telling(response: Response) -> bool:
-    if "Retry-After" not in response.headers:
-        return True  # it has ended
-    response.add_etag(weak=True)
+def _worth_telling(seen: queries.Glance) -> bool:
     known = request.if_none_match
-    return bool(known) and not known.contains_weak(response.get_etag()[0] or "")
+    return JobState(seen.state).ended or (bool(known) and not known.contains_weak(seen.mark))
+
+
+def _nothing_new(seen: queries.Glance) -> Response:
+    response = Response(status=HTTPStatus.NOT_MODIFIED)
+    if not JobState(seen.state).ended:
+        with services().database.read() as session:
+            left = seconds_left(session, seen, utcnow())
+        response.headers["Retry-After"] = str(present.retry_after(seen, left))
+    return response
 
 
 def epochs(job_id: str) -> Response:

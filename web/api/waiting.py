@@ -12,8 +12,9 @@ from flask import request
 from web.services import services
 
 LONGEST = 60  # seconds
-# Seconds between two looks at what is waited for: one pair on an idle system takes some 50 milliseconds, a batch hours.
-FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.25
+# Seconds between two looks at what is waited for, and the share of the time waited so far that the next look may come
+# too late: one pair on an idle system takes some 40 milliseconds, a batch hours.
+SHORTEST_PAUSE, LONGEST_PAUSE, TOO_LATE = 0.004, 0.25, 0.05
 
 
 def preferred_wait() -> int:
@@ -40,8 +41,8 @@ def place_to_wait(seconds: int) -> Iterator[float]:
 
 def looks(end: float) -> Iterator[None]:
     """When to look again: after ever longer pauses, until ``end`` by the monotonic clock."""
-    pause = FIRST_PAUSE
-    while (left := end - time.monotonic()) > 0:
+    begun = time.monotonic()
+    while (left := end - (now := time.monotonic())) > 0:
+        pause = min(max(SHORTEST_PAUSE, TOO_LATE * (now - begun)), LONGEST_PAUSE)
         time.sleep(min(pause, left))
         yield
-        pause = min(1.5 * pause, LONGEST_PAUSE)

@@ -110,6 +110,24 @@ def test_sqlite_survives_a_power_cut(sqlite_database: Database) -> None:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
 
 
+def test_only_what_may_be_lost_in_a_power_cut_is_not_waited_for(sqlite_database: Database) -> None:
+    def kept(lasting: bool) -> int:
+        with sqlite_database.write(lasting=lasting) as session:
+            found: int = session.connection().exec_driver_sql("PRAGMA synchronous").scalar_one()
+            return found
+
+    full, normal = 2, 1
+    assert [kept(True), kept(False), kept(True)] == [full, normal, full]  # on one and the same connection
+
+
+def test_columns_are_read_without_a_session(database: Database) -> None:
+    with database.write() as session:
+        session.add(AuditEvent(at=utcnow(), person_id=None, action="a", subject="s", details={"much": 1}))
+    with database.look() as connection:
+        row = connection.execute(sa.select(AuditEvent.subject, AuditEvent.details)).one()
+    assert (row.subject, row.details) == ("s", {"much": 1})
+
+
 def test_a_full_disk_is_told_as_such(sqlite_database: Database) -> None:
     with sqlite_database.read() as session:
         pages = session.connection().exec_driver_sql("PRAGMA page_count").scalar_one()

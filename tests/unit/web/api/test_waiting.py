@@ -37,6 +37,46 @@ def test_an_answer_at_hand_is_not_sent_again(caller: Caller, database: Database)
         assert caller.get(path, headers={"If-None-Match": tag}).status_code == 304
 
 
+def test_a_job_is_told_anew_whatever_of_it_changed(caller: Caller, database: Database) -> None:
+    """Also what no other test looks at; what is nobody's business outside (a lease) is no change."""
+    job = batch_job(database, unbacked_model(database), 2, 2)
+    changes: list[dict[str, object]] = [
+        *({name: 1} for name in ("accept", "review", "reject", "unscorable", "done")),
+        *({name: "other"} for name in ("label", "tag", "external_id", "phase")),
+        {"total": 3, "attempt": 2},
+        {"report": {"what": "came out"}},
+        {"error_code": "some", "error_message": "Something."},
+        {"error_message": "Something else."},
+        {"error_code": "other"},
+        {"faults": [{"code": "some", "message": "of it", "where": "line 1"}]},
+        {"state": JobState.RUNNING, "started_at": utcnow()},
+        {"state": JobState.CANCELLED, "finished_at": utcnow()},
+    ]
+    for values in changes:
+        before = caller.get(f"/jobs/{job.public_id}")
+        change(database, job, **values)
+        after = caller.get(f"/jobs/{job.public_id}", headers={"If-None-Match": before.headers["ETag"]})
+        assert after.status_code == 200, values
+        assert after.get_json() != before.get_json(), values
+    change(database, job, lease_until=1.0, fence=7, owner="somebody", rung_at=3.0)
+    held = caller.get(f"/jobs/{job.public_id}", headers={"If-None-Match": after.headers["ETag"]})
+    assert (held.status_code, held.get_data()) == (304, b"")
+
+
+def test_who_has_the_answer_is_told_when_to_ask_again(caller: Caller, database: Database) -> None:
+    started = utcnow() - timedelta(seconds=60)
+    job = batch_job(database, unbacked_model(database), 2, 2)
+    change(database, job, state=JobState.RUNNING, done=1, started_at=started)
+    first = caller.get(f"/jobs/{job.public_id}")
+    again = caller.get(f"/jobs/{job.public_id}", headers={"If-None-Match": first.headers["ETag"]})
+    assert again.status_code == 304
+    assert 29 <= int(first.headers["Retry-After"]) <= int(again.headers["Retry-After"]) <= 32
+    change(database, job, state=JobState.SUCCEEDED, done=2, finished_at=utcnow())
+    ended = caller.get(f"/jobs/{job.public_id}")
+    known = caller.get(f"/jobs/{job.public_id}", headers={"If-None-Match": f'"other", {ended.headers["ETag"]}'})
+    assert (known.status_code, known.headers.get("Retry-After")) == (304, None)
+
+
 def test_a_long_poll_is_answered_when_the_job_ends(caller: Caller, database: Database) -> None:
     job = batch_job(database, unbacked_model(database), 1, 1)
     ending = threading.Timer(0.3, request_cancel, (database, job.public_id, None))
