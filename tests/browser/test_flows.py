@@ -156,6 +156,15 @@ def test_an_identification_by_form(page: Page, stack: Stack, tmp_path: Path) -> 
     for picture in page.locator("#results tbody img").all():
         answer = page.request.get(picture.get_attribute("src") or "")
         assert answer.headers["content-type"] == "image/png"
+    expect(page.locator("#scores[data-drawn] canvas")).to_be_visible()
+    expect(page.locator("#spread-bounds")).to_contain_text("the threshold")
+    page.locator("#spread-numbers").click()
+    expect(page.locator("#score-rows")).to_contain_text("None of these")
+    page.get_by_label("Order").select_option("far")
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_url("**order=far**")
+    far = page.locator("#results tbody tr .figures b").all_inner_texts()
+    assert far == sorted(far, reverse=True)
 
 
 def test_a_search_leads_to_a_training_with_its_data(page: Page, tmp_path: Path) -> None:

@@ -25,8 +25,8 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from shared.jobs import lifecycle, queries
-from shared.jobs.identified import AnswerKind, count_kinds
-from shared.jobs.listing import by_ratio, ordinals
+from shared.jobs.identified import AnswerKind, answered
+from shared.jobs.listing import Wish, by_ratio, ordinals
 from shared.jobs.reviews import count_reviews
 from shared.jobs.searching import JobSearch, find_jobs, submitters
 from shared.jobs.uploads import storable
@@ -136,9 +136,9 @@ def _live_values(session: Session, found: Job) -> dict[str, Any]:
         "progress": progress,
         "epochs": epochs,
         "made": _models_made(session, [found]).get(found.id),
-        "wish": paging.wish(),
+        "wish": paging.wish() if found.kind == "verify" else Wish(),
         "reviews": count_reviews(session, found.id) if found.kind == "verify" else {},
-        "answered": count_kinds(session, found.id) if found.kind == "identify" else {},
+        "answered": answered(session, found) if found.kind == "identify" else {},
         "answer": paging.chosen("answer", AnswerKind),
     } | (tune_values(session, found) if found.kind == "tune" else {})
 
