@@ -102,10 +102,9 @@ def answers_at(session: Session, job_id: int, wanted: Sequence[int]) -> list[Ide
 
 def count_kinds(session: Session, job_id: int) -> dict[str, int]:
     """How many answers there are of each kind."""
-    kinds = sa.select(Identification.answer, sa.func.count()).where(Identification.job_id == job_id)
-    found: dict[str, int] = {}
-    for kind, count in session.execute(kinds.group_by(Identification.answer)):
-        found[kind] = count
+    kinds = sa.select(Identification.answer, sa.func.count().label("images"))
+    rows = session.execute(kinds.where(Identification.job_id == job_id).group_by(Identification.answer))
+    found: dict[str, int] = {row.answer: row.images for row in rows}
     wrong = sa.select(sa.func.count()).where(*answers_where(job_id, AnswerKind.WRONG))
     found[AnswerKind.WRONG] = session.scalar(wrong) or 0
     return {str(kind): found.get(kind, 0) for kind in AnswerKind}

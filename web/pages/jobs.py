@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC
 from typing import Any
 
 import sqlalchemy as sa
@@ -35,6 +36,7 @@ from shared.webhooks.hooks import deliveries_of_job
 from web import auth, present
 from web.api.jobs import ring_retry
 from web.api.results import csv_response
+from web.locales import zone
 from web.pages import paging
 from web.pages.identify import answer_values
 from web.pages.measured import measured_of
@@ -81,6 +83,7 @@ def jobs() -> str:
         words=request.args.get("words", "").strip()[:MOST_WORDS],
         since=paging.day("since"),
         until=paging.day("until"),
+        zone=zone() or UTC,
     )
     with services().database.read() as session:
         found, cursor = find_jobs(session, search, paging.whole("before"), JOBS_SHOWN)
@@ -94,7 +97,8 @@ def jobs() -> str:
         models=models,
         people=people,
         unfinished=any(not JobState(job.state).ended for job in found),
-        filters={name: value for name, value in asdict(search).items() if value},
+        filters={name: value for name, value in asdict(search).items() if value and name != "zone"},
+        zoned=zone() is not None,
         before=request.args.get("before"),
     )
 
