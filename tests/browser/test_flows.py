@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.signatures import cedar_files, genuine
 from tests.browser.test_verification import log_in
@@ -214,3 +214,15 @@ def test_a_pair_by_keyboard_alone(page: Page, tmp_path: Path, scheme: str) -> No
     rejected = "reject" in (page.locator("section.answer .tag").get_attribute("class") or "")
     page.keyboard.press("r" if rejected else "a")
     expect(page.locator("#review")).to_contain_text("Agreed by admin")
+
+
+def test_days_are_those_of_the_readers_zone(chromium: Browser, stack: Stack) -> None:
+    for zone in ("Pacific/Auckland", "Pacific/Honolulu"):
+        with chromium.new_context(base_url=stack.url, timezone_id=zone) as context:
+            page = context.new_page()
+            log_in(page, stack)
+            page.goto("/jobs")
+            (cookie,) = [each for each in context.cookies() if each.get("name") == "zone"]
+            assert cookie.get("value") == zone
+            page.goto("/jobs?words=none")
+            expect(page.locator("label[for=since]")).to_have_text("From")
