@@ -16,6 +16,7 @@ from shared.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
+TIDY_SECONDS = 3600.0
 DELIVER_SECONDS = 5.0  # between two looks for webhooks to be sent
 
 
@@ -42,6 +43,7 @@ class TaskNames:
     LOOK = "countersign.look"
     SWEEP = "countersign.sweep"
     DELIVER = "countersign.deliver"
+    TIDY = "countersign.tidy"
 
 
 QUEUE_OF = {
@@ -56,6 +58,7 @@ QUEUE_OF = {
     TaskNames.LOOK: QueueNames.IO,
     TaskNames.SWEEP: QueueNames.IO,
     TaskNames.DELIVER: QueueNames.IO,
+    TaskNames.TIDY: QueueNames.IO,
 }
 
 # Kinds of job that one worker does alone from beginning to end; a verification goes through intake and chunks.
@@ -100,6 +103,7 @@ def make_celery(settings: Settings) -> Celery:
         beat_schedule={
             "sweep": _every(settings.sweep_seconds, TaskNames.SWEEP),
             "deliver": _every(min(settings.sweep_seconds, DELIVER_SECONDS), TaskNames.DELIVER),
+            "tidy": _every(TIDY_SECONDS, TaskNames.TIDY),
         },
     )
     return app

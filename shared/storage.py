@@ -48,6 +48,7 @@ class BlobStore(Protocol):
     def loosen(self, key: str) -> None: ...
     def fasten(self, key: str) -> None: ...
     def long_loose(self) -> list[str]: ...
+    def expire(self, folder: str, seconds: float) -> int: ...
 
 
 class FolderStore:
@@ -193,6 +194,22 @@ class FolderStore:
             os.fsync(file.fileno())
             self._path(key).replace(place)
         _sync_folder(place.parent)
+
+    def expire(self, folder: str, seconds: float) -> int:
+        """Remove the blobs of a folder, ``views`` say, that are older; what can be made anew. Returns how many.
+
+        Raises:
+            Unavailable: code ``storage_unavailable``.
+        """
+        self._refuse_absence()
+        oldest, removed = time.time() - seconds, 0
+        place = self._path(f"{folder}/any").parent
+        for path in place.iterdir() if place.is_dir() else ():
+            with suppress(FileNotFoundError):  # removed by another at this moment
+                if path.stat().st_mtime < oldest:
+                    path.unlink()
+                    removed += 1
+        return removed
 
     def _path(self, key: str) -> Path:
         if not KEY.fullmatch(key):

@@ -12,6 +12,9 @@ SENT = "sent"  # the region as it was sent; other views are canvases, as network
 _SCALED = re.compile(r"(?P<view>.+)-scaled-(?P<enlarge>[1-4])-(?P<reduce>[1-9]|1[0-6])")
 
 
+DRAWN = ("views", "answers")  # folders of pictures that are drawn anew when somebody looks again
+
+
 def canvas_view(network: str, preprocessing: Preprocessing) -> str:
     """The view that shows what a model version sees: the network's name, what differs from grey ink, and the factors
     that its scans are scaled by, where they are.

@@ -378,7 +378,7 @@ def tune_report(number: int, value: float, **params: Any) -> dict[str, Any]:
 
 def identification_row(job: Job, ordinal: int, **values: Any) -> dict[str, Any]:
     """The column values of one answer of an identification: anna, before bert."""
-    return {
+    row = {
         "job_id": job.id,
         "ordinal": ordinal,
         "entry": f"test/{ordinal}.png",
@@ -392,3 +392,5 @@ def identification_row(job: Job, ordinal: int, **values: Any) -> dict[str, Any]:
         "code": None,
         "message": None,
     } | values
+    known = "error" if row["nearest"] is None else "none" if row["category"] is None else "named"
+    return {"answer": known} | row

@@ -85,6 +85,12 @@ def _create_first_person(database: Database) -> FirstCredentials | None:
         return FirstCredentials(ADMIN, password, create_key(db, person.id, "first key"))
 
 
+def is_untouched(database: Database) -> bool:
+    """Whether the one-time password of the first start was never changed: nobody has made this installation theirs."""
+    with database.read() as db:
+        return bool(db.scalars(sa.select(Person.must_change_password)).all() == [True])
+
+
 def create_key(db: Session, person_id: int, label: str) -> str:
     """Make an API key of 256 random bits; it is returned here and never again."""
     key = f"cs_{secrets.token_urlsafe(32)}"

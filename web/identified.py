@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from shared.jobs.identified import kind_of
 from shared.tables import Identification
 from web.present import csv_pieces
 
@@ -33,7 +32,7 @@ def identification_json(answer: Identification) -> dict[str, Any]:
     return {
         "ordinal": answer.ordinal,
         "image": answer.entry,
-        "answer": kind_of(answer),
+        "answer": answer.answer,
         "category": answer.category,
         "distance": answer.distance,
         "nearest": answer.nearest,
@@ -53,5 +52,5 @@ def identifications_csv(answers: Iterable[Identification]) -> Iterator[str]:
 
 def _row(answer: Identification) -> list[Any]:
     correct = "" if answer.correct is None else "yes" if answer.correct else "no"
-    document = identification_json(answer) | {"answer": str(kind_of(answer)), "correct": correct}
+    document = identification_json(answer) | {"correct": correct}
     return [document[name] for name in COLUMNS]

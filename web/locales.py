@@ -1,11 +1,14 @@
-"""How the reader writes numbers: by the language that their browser asks for first, as the browser's own scripts do."""
+"""How the reader writes numbers, by the language that their browser asks for first, and where their days begin."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from zoneinfo import ZoneInfo
 
 from flask import has_request_context, request
+
+ZONE_COOKIE = "zone"  # set by countersign.js
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +56,12 @@ def shown(text: str) -> str:
 def read(text: str) -> str:
     """What the reader typed into a field of a number: ``0,5`` is ``0.5`` where that is how they write it."""
     return text.replace(",", ".") if marks().point == "," and _DECIMAL.fullmatch(text) else text
+
+
+def zone() -> ZoneInfo | None:
+    """The reader's time zone, as their browser's script told it; None where there is no script, or no such zone."""
+    name = request.cookies.get(ZONE_COOKIE, "")
+    try:
+        return ZoneInfo(name) if name else None
+    except (ValueError, OSError, LookupError):  # a path, a folder, a name that nobody knows
+        return None

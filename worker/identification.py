@@ -10,7 +10,7 @@ import numpy as np
 from shared.categories import Folders, Probe, read_folders
 from shared.db import insert_ignore
 from shared.errors import Fault
-from shared.jobs.identified import IDENTICAL, count_code, count_kinds, last_ordinal, tally
+from shared.jobs.identified import IDENTICAL, AnswerKind, count_code, count_kinds, last_ordinal, tally
 from shared.jobs.lifecycle import succeed_job, tell
 from shared.specs import IdentifySpec
 from shared.tables import Embedding, Identification
@@ -154,6 +154,7 @@ def _no_answer(test: Probe, fault: Fault | None) -> dict[str, Any]:
         "entry": test.entry,
         "truth": test.truth,
         "correct": None,
+        "answer": AnswerKind.ERROR,
         "category": None,
         "nearest": None,
         "distance": None,
@@ -171,6 +172,7 @@ def _answer(test: Probe, found: Classified, place: int, gallery: Gallery) -> dic
     right = test.truth if test.truth in gallery.numbers else None
     return {
         "correct": None if test.truth is None else category == right,
+        "answer": AnswerKind.NONE if category is None else AnswerKind.NAMED,
         "category": category,
         "nearest": nearest,
         "distance": _short(found.distance[place]),

@@ -10,6 +10,7 @@ from celery import Celery
 from shared.jobs.partial import remove_expired
 from shared.jobs.sweep import requeue_stalled
 from shared.queue import TaskNames
+from shared.views import DRAWN
 from worker.context import process_context
 
 WAITED_FOR = (TaskNames.RENDER, TaskNames.PICTURE, TaskNames.LOOK)
@@ -93,6 +94,13 @@ def deliver() -> None:
     deliver_due(process_context())
 
 
+def tidy() -> None:
+    """Remove pictures that were drawn long ago: they are drawn again for whoever looks."""
+    context = process_context()
+    for folder in DRAWN:
+        context.store.expire(folder, context.settings.file_hours * 3600)
+
+
 def register(app: Celery) -> None:
     """Give the tasks their names in ``app``."""
     tasks = {
@@ -107,6 +115,7 @@ def register(app: Celery) -> None:
         TaskNames.LOOK: look,
         TaskNames.SWEEP: sweep,
         TaskNames.DELIVER: deliver,
+        TaskNames.TIDY: tidy,
     }
     for name, task in tasks.items():
         # What a page waits for has its limit here; longer work is watched by its heartbeat.

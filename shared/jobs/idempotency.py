@@ -28,10 +28,10 @@ class Kept:
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The right to do the request. ``job`` names what an earlier try of it queued before it was cut off."""
+    """The right to do the request. ``made`` names what an earlier try of it made before it was cut off."""
 
     token: str
-    job: str | None = None
+    made: str | None = None
 
 
 def begin(database: Database, person_id: int, key: str, fingerprint: str) -> Begun | Kept:
@@ -67,7 +67,7 @@ def begin(database: Database, person_id: int, key: str, fingerprint: str) -> Beg
 
 
 def _take(session: Session, found: IdempotencyKey, token: str) -> Begun:
-    # What queued its job is done, whether or not its sender lives to answer: nobody has to wait for the lease.
+    # What made its thing is done, whether or not its sender lives to answer: nobody has to wait for the lease.
     free = sa.or_(IdempotencyKey.job.is_not(None), passed(IdempotencyKey.lease_until))
     statement = (
         sa.update(IdempotencyKey)
@@ -79,13 +79,15 @@ def _take(session: Session, found: IdempotencyKey, token: str) -> Begun:
     return Begun(token, found.job)
 
 
-def bind_job(session: Session, token: str, job: str) -> None:
-    """Note what the request queued, in the transaction that queues it.
+def bind(session: Session, token: str | None, made: str) -> None:
+    """Note what the request made, by its public id, in the transaction that makes it; nothing without a token.
 
     Raises:
         Conflict: code ``idempotency_in_flight``: another try of the request has taken its place.
     """
-    bound = sa.update(IdempotencyKey).where(IdempotencyKey.token == token).values(job=job)
+    if token is None:
+        return
+    bound = sa.update(IdempotencyKey).where(IdempotencyKey.token == token).values(job=made)
     if not session.connection().execute(bound).rowcount:
         raise Conflict("idempotency_in_flight", "Another try of this request has taken its place. Send it again.")
 
@@ -104,6 +106,6 @@ def release(database: Database, token: str) -> None:
     """Forget a request that was refused or failed: nothing was done, so it may be sent again, mended."""
     forget = sa.delete(IdempotencyKey).where(IdempotencyKey.token == token, IdempotencyKey.job.is_(None))
     with database.write() as session:
-        if not session.connection().execute(forget).rowcount:  # it did queue a job: the next try finds that one
+        if not session.connection().execute(forget).rowcount:  # it did make something: the next try finds that
             kept = sa.update(IdempotencyKey).where(IdempotencyKey.token == token)
             session.execute(kept.values(lease_until=0.0))

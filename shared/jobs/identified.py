@@ -9,14 +9,15 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.db import Database
-from shared.tables import Identification
+from shared.jobs.keyset import Walk, Where
+from shared.tables import Identification, Job
 
 STREAM_ROWS = 1000
 IDENTICAL = "identical"  # the code of a test image that equals one of a category pixel for pixel
 
 
 class AnswerKind(StrEnum):
-    """What an answer may be; ``wrong`` ones are those of the first two that their label contradicts."""
+    """What an answer is, as its row has it; ``wrong`` are those of the first two that their label contradicts."""
 
     NAMED = "named"
     NONE = "none"
@@ -24,26 +25,18 @@ class AnswerKind(StrEnum):
     WRONG = "wrong"
 
 
-_CONDITIONS: dict[str, sa.ColumnElement[bool]] = {
-    AnswerKind.NAMED: Identification.category.is_not(None),
-    AnswerKind.NONE: Identification.category.is_(None) & Identification.nearest.is_not(None),
-    AnswerKind.ERROR: Identification.nearest.is_(None),
-    AnswerKind.WRONG: Identification.correct.is_(False),
-}
+class Nearness(StrEnum):
+    """By the distance to the nearest category; what has none comes last."""
 
-
-def kind_of(answer: Identification) -> AnswerKind:
-    """Whether a category was named, or none, or the image could not be used."""
-    if answer.nearest is None:
-        return AnswerKind.ERROR
-    return AnswerKind.NONE if answer.category is None else AnswerKind.NAMED
+    NEAR = "near"
+    FAR = "far"
 
 
 def identifications(
     session: Session, job_id: int, after: int = 0, limit: int = 100, kind: str | None = None
 ) -> tuple[Sequence[Identification], int | None]:
     """A page of answers from the one after ordinal ``after``, and the next cursor (None at the end)."""
-    query = sa.select(Identification).where(*_where(job_id, kind), Identification.ordinal > after)
+    query = sa.select(Identification).where(*answers_where(job_id, kind), Identification.ordinal > after)
     rows = session.scalars(query.order_by(Identification.ordinal).limit(limit + 1)).all()
     return rows[:limit], rows[limit - 1].ordinal if len(rows) > limit else None
 
@@ -59,18 +52,68 @@ def stream_identifications(
         yield from page
 
 
-def page_before(session: Session, job_id: int, after: int, limit: int, kind: str | None) -> int:
-    """The cursor of the page that ends where the one after ordinal ``after`` begins; 0 is the first page."""
+def ordinals(
+    session: Session,
+    job_id: int,
+    kind: str | None,
+    order: str | None,
+    after: int = 0,
+    limit: int = 100,
+    backwards: bool = False,
+) -> list[int]:
+    """The ordinals of the answers of a kind that follow ``after`` (0: from the start) in an order, at most ``limit``.
+
+    With ``backwards`` those that stand before it, the nearest first. ``order`` is a :class:`Nearness`, or None: as the
+    images were answered. Every step reads a handful of index entries, whatever the size of the job.
+    """
+    start = session.get(Identification, (job_id, after)) if after else None
+    if order is None or kind == AnswerKind.ERROR:
+        return _by_ordinal(session, answers_where(job_id, kind), after, limit, backwards)
+    if after and start is None:
+        return []
+    runs = [
+        [*answers_where(job_id, name), Identification.distance.is_not(None)]
+        for name in ([kind] if kind else [AnswerKind.NAMED, AnswerKind.NONE])
+    ]
+    walk = Walk(Identification.distance, Identification.ordinal, (order == Nearness.FAR) != backwards, backwards)
+    last = [] if kind else answers_where(job_id, AnswerKind.ERROR)
+    if start is None or start.distance is not None:
+        found = walk.ordinals(session, runs, (start.distance, after) if start else None, limit)
+        more = limit - len(found) if last and not backwards else 0
+        return found + (_by_ordinal(session, last, 0, more, backwards) if more else [])
+    found = _by_ordinal(session, last, after, limit, backwards) if last else []
+    more = limit - len(found) if backwards else 0
+    return found + (walk.ordinals(session, runs, None, more) if more else [])
+
+
+def _by_ordinal(session: Session, where: Where, after: int, limit: int, backwards: bool) -> list[int]:
     column = sa.type_coerce(Identification.ordinal, sa.Integer)
-    query = sa.select(column).where(*_where(job_id, kind), Identification.ordinal <= after)
-    return session.scalar(query.order_by(column.desc()).offset(limit).limit(1)) or 0
+    beyond = column < after if backwards else column > after
+    query = sa.select(column).where(*where, beyond).order_by(column.desc() if backwards else column)
+    return list(session.scalars(query.limit(limit)))
+
+
+def answers_at(session: Session, job_id: int, wanted: Sequence[int]) -> list[Identification]:
+    """The answers at these ordinals, in their order."""
+    query = sa.select(Identification).where(Identification.job_id == job_id, Identification.ordinal.in_(wanted))
+    found = {answer.ordinal: answer for answer in session.scalars(query)}
+    return [found[ordinal] for ordinal in wanted]
 
 
 def count_kinds(session: Session, job_id: int) -> dict[str, int]:
     """How many answers there are of each kind."""
-    counts = [sa.func.count().filter(condition) for condition in _CONDITIONS.values()]
-    row = session.execute(sa.select(*counts).where(Identification.job_id == job_id)).one()
-    return {str(kind): int(count) for kind, count in zip(_CONDITIONS, row, strict=True)}
+    kinds = sa.select(Identification.answer, sa.func.count().label("images"))
+    rows = session.execute(kinds.where(Identification.job_id == job_id).group_by(Identification.answer))
+    found: dict[str, int] = {row.answer: row.images for row in rows}
+    wrong = sa.select(sa.func.count()).where(*answers_where(job_id, AnswerKind.WRONG))
+    found[AnswerKind.WRONG] = session.scalar(wrong) or 0
+    return {str(kind): found.get(kind, 0) for kind in AnswerKind}
+
+
+def answered(session: Session, job: Job) -> dict[str, int]:
+    """The same of a job: what its worker has counted when it is done, else what there is now."""
+    told: dict[str, int] | None = (job.report or {}).get("answers")
+    return told or count_kinds(session, job.id)
 
 
 def count_code(session: Session, job_id: int, code: str) -> int:
@@ -95,5 +138,11 @@ def tally(session: Session, job_id: int) -> list[tuple[str, str | None, str, int
     return [(str(truth), category, str(nearest), count) for truth, category, nearest, count in session.execute(query)]
 
 
-def _where(job_id: int, kind: str | None) -> list[sa.ColumnElement[bool]]:
-    return [Identification.job_id == job_id, *([_CONDITIONS[kind]] if kind else [])]
+def answers_where(job_id: int, kind: str | None) -> list[sa.ColumnElement[bool]]:
+    """The conditions of a job's answers of a kind; None: of any."""
+    where = [Identification.job_id == job_id]
+    if kind == AnswerKind.WRONG:
+        where.append(Identification.correct == sa.false())
+    elif kind:
+        where.append(Identification.answer == kind)
+    return where

@@ -6,7 +6,6 @@ place in the order is looked up.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
@@ -15,10 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.calibration import calibration_of
+from shared.jobs.keyset import Row, Walk
 from shared.tables import Comparison, Job, Result, Review, Verdict
-
-_Row = tuple[float | None, int]  # score and ordinal
-_Where = Sequence[sa.ColumnElement[bool]]
 
 
 class Order(StrEnum):
@@ -93,29 +90,11 @@ class _Scores:
         self._where = [Result.job_id == job.id, *_reviewed(job, wish)]
         self._scored = [Result.llr.is_not(None)] if ratio else [Result.llr.is_(None), Result.distance.is_not(None)]
 
-    def scored(self, start: _Row | None, limit: int) -> list[int]:
+    def scored(self, start: Row | None, limit: int) -> list[int]:
         """Those with a score beyond ``start``, at most ``limit``."""
-        found: list[_Row] = []
-        for verdict in self._verdicts:
-            where = [*self._where, *self._scored, Result.verdict == verdict, *self._beyond(start)]
-            query = sa.select(self.score, Result.ordinal).where(*where).order_by(*self._ordering()).limit(limit)
-            found += [(score, ordinal) for score, ordinal in self._session.execute(query)]
-        found.sort(key=lambda row: row[1], reverse=self._backwards)
-        found.sort(key=lambda row: row[0] or 0.0, reverse=self.falling)
-        return [ordinal for _, ordinal in found[:limit]]
-
-    def _beyond(self, start: _Row | None) -> _Where:
-        if start is None:
-            return ()
-        score, ordinal = start
-        further = Result.ordinal < ordinal if self._backwards else Result.ordinal > ordinal
-        if self.falling:  # the first bound is what the index can begin at
-            return self.score <= score, sa.or_(self.score < score, further)
-        return self.score >= score, sa.or_(self.score > score, further)
-
-    def _ordering(self) -> tuple[sa.ColumnElement[float | None], sa.ColumnElement[int]]:
-        score = self.score.desc() if self.falling else self.score.asc()
-        return score, Result.ordinal.desc() if self._backwards else Result.ordinal.asc()
+        runs = [[*self._where, *self._scored, Result.verdict == verdict] for verdict in self._verdicts]
+        walk = Walk(self.score, Result.ordinal, self.falling, self._backwards)
+        return walk.ordinals(self._session, runs, start, limit)
 
     def unscored(self, start: int | None, limit: int) -> list[int]:
         """Those without a score, in the order of the batch, beyond the ordinal ``start``."""

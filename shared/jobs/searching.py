@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta, tzinfo
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session, joinedload
@@ -14,7 +14,7 @@ from shared.tables import Job, Person
 
 @dataclass(frozen=True, slots=True)
 class JobSearch:
-    """What is looked for; None or empty: anything. Days are those of UTC, both inclusive."""
+    """What is looked for; None or empty: anything. Days are those of ``zone``, both inclusive."""
 
     kind: str | None = None
     state: str | None = None
@@ -23,6 +23,7 @@ class JobSearch:
     words: str = ""  # each must stand in the name or be the beginning of the id
     since: date | None = None
     until: date | None = None
+    zone: tzinfo = UTC
 
 
 def find_jobs(
@@ -44,17 +45,17 @@ def _conditions(search: JobSearch) -> list[sa.ColumnElement[bool]]:
     if search.submitter:
         found.append(Job.person_id.in_(sa.select(Person.id).where(Person.name == search.submitter)))
     if search.since:
-        found.append(Job.created_at >= _midnight(search.since))
+        found.append(Job.created_at >= _midnight(search.since, search.zone))
     if search.until:
-        found.append(Job.created_at < _midnight(search.until) + timedelta(days=1))
+        found.append(Job.created_at < _midnight(search.until + timedelta(days=1), search.zone))
     for word in search.words.replace("\0", "\ufffd").split():  # PostgreSQL takes no NUL
         named = Job.label.icontains(word, autoescape=True)
         found.append(sa.or_(named, Job.public_id.startswith(word, autoescape=True)))
     return found
 
 
-def _midnight(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)
+def _midnight(day: date, zone: tzinfo) -> datetime:
+    return datetime.combine(day, time(), zone)
 
 
 def submitters(session: Session) -> Sequence[str]:

@@ -14,7 +14,7 @@ from shared.categories import read_folders
 from shared.config import Settings
 from shared.db import Database, utcnow
 from shared.errors import InvalidInput, NotFound
-from shared.jobs.idempotency import bind_job
+from shared.jobs.idempotency import bind
 from shared.jobs.uploads import add_upload, storable, use_upload
 from shared.manifest import ImageRef, check_manifest
 from shared.queue import SOLO_TASKS, Doorbell, QueueNames, TaskNames
@@ -165,7 +165,7 @@ class Submissions:
         )
         session.add(job)
         if marks.token:
-            bind_job(session, marks.token, job.public_id)
+            bind(session, marks.token, job.public_id)
         audit.note(session, person_id, "job.submit", job.public_id, kind=spec.kind)
         return job
 

@@ -226,6 +226,7 @@ class Identification(Base):
     entry: Mapped[str] = mapped_column(sa.String(1000))
     truth: Mapped[str | None] = mapped_column(sa.String(255))  # its folder: a category, or a name that is none
     correct: Mapped[bool | None]  # whether the answer agrees with the truth, where both are known
+    answer: Mapped[str] = mapped_column(sa.String(8), server_default="error")  # "named", "none" or "error"
     category: Mapped[str | None] = mapped_column(sa.String(255))  # None: none of these
     nearest: Mapped[str | None] = mapped_column(sa.String(255))  # the best category, also where it is too far
     distance: Mapped[float | None]  # to the best category
@@ -234,7 +235,14 @@ class Identification(Base):
     code: Mapped[str | None] = mapped_column(sa.String(40))  # why it has no answer, or a word of warning
     message: Mapped[str | None] = mapped_column(sa.Text)
 
-    __table_args__ = {"sqlite_with_rowid": False}  # noqa: RUF012 (SQLAlchemy's own form)
+    __table_args__ = (
+        # One kind of answer in the order of the images, and by distance.
+        sa.Index("ix_identifications_answer", "job_id", "answer", "ordinal"),
+        sa.Index("ix_identifications_distance", "job_id", "answer", "distance", "ordinal"),
+        sa.Index("ix_identifications_correct", "job_id", "correct", "ordinal"),
+        sa.Index("ix_identifications_correct_distance", "job_id", "correct", "distance", "ordinal"),
+        {"sqlite_with_rowid": False},
+    )
 
 
 class Trial(Base):

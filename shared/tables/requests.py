@@ -14,7 +14,8 @@ class IdempotencyKey(Base):
     """One request that carried an ``Idempotency-Key``, and its answer once there is one.
 
     ``fingerprint`` tells requests apart; ``token`` names the one try that may do the work until ``lease_until``;
-    ``job`` is set in the transaction that queues it, so that a try that was cut off afterwards is not repeated.
+    ``job`` (or a webhook, or an event) is set in the transaction that makes it, so that a try that was cut off
+    afterwards is not repeated.
     """
 
     __tablename__ = "idempotency_keys"

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.browser.signatures import cedar_files, genuine
 from tests.browser.test_verification import log_in
@@ -156,6 +156,15 @@ def test_an_identification_by_form(page: Page, stack: Stack, tmp_path: Path) -> 
     for picture in page.locator("#results tbody img").all():
         answer = page.request.get(picture.get_attribute("src") or "")
         assert answer.headers["content-type"] == "image/png"
+    expect(page.locator("#scores[data-drawn] canvas")).to_be_visible()
+    expect(page.locator("#spread-bounds")).to_contain_text("the threshold")
+    page.locator("#spread-numbers").click()
+    expect(page.locator("#score-rows")).to_contain_text("None of these")
+    page.get_by_label("Order").select_option("far")
+    page.get_by_role("button", name="Show", exact=True).click()
+    page.wait_for_url("**order=far**")
+    far = page.locator("#results tbody tr .figures b").all_inner_texts()
+    assert far == sorted(far, reverse=True)
 
 
 def test_a_search_leads_to_a_training_with_its_data(page: Page, tmp_path: Path) -> None:
@@ -205,3 +214,15 @@ def test_a_pair_by_keyboard_alone(page: Page, tmp_path: Path, scheme: str) -> No
     rejected = "reject" in (page.locator("section.answer .tag").get_attribute("class") or "")
     page.keyboard.press("r" if rejected else "a")
     expect(page.locator("#review")).to_contain_text("Agreed by admin")
+
+
+def test_days_are_those_of_the_readers_zone(chromium: Browser, stack: Stack) -> None:
+    for zone in ("Pacific/Auckland", "Pacific/Honolulu"):
+        with chromium.new_context(base_url=stack.url, timezone_id=zone) as context:
+            page = context.new_page()
+            log_in(page, stack)
+            page.goto("/jobs")
+            (cookie,) = [each for each in context.cookies() if each.get("name") == "zone"]
+            assert cookie.get("value") == zone
+            page.goto("/jobs?words=none")
+            expect(page.locator("label[for=since]")).to_have_text("From")

@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.test_verification import log_in
-from tests.factories import batch_of, manifest_of, png, zip_of
+from tests.factories import batch_of, manifest_of, pdf_pages, png, tiff_pages, write_files, zip_of
 from tests.servers import Stack
 
 pytestmark = pytest.mark.browser
@@ -73,3 +73,21 @@ def test_the_model_is_explained_where_it_is_chosen(page: Page, stack: Stack) -> 
     for label, warned in (("boxed@1", True), ("tiny@1", False)):
         page.locator("#model").select_option(label)
         expect(caution).to_be_visible(visible=warned)
+
+
+def test_what_no_browser_draws_is_said_to_have_no_preview(page: Page, stack: Stack, tmp_path: Path) -> None:
+    files = write_files(tmp_path, {"q.tif": tiff_pages(1), "r.pdf": pdf_pages(2), "s.png": png(3)})
+    log_in(page, stack)
+    page.goto("/verify")
+    page.set_input_files("#questioned", files / "q.tif")
+    page.set_input_files("#reference", [files / "r.pdf", files / "s.png"])
+    expect(page.locator("#questioned-previews .unshown")).to_have_text("No preview of TIF")
+    expect(page.locator("#reference-previews .unshown")).to_have_text("No preview of PDF")
+    expect(page.locator("#reference-previews img")).to_have_count(1)
+    page.get_by_label("A batch").check()
+    content = batch_of(
+        ("one", "q.tif", "s.png"), images={name: (files / name).read_bytes() for name in ("q.tif", "s.png")}
+    )
+    told_of(page, tmp_path, content)
+    expect(page.locator("#manifest-first .unshown")).to_have_text("No preview of TIF")
+    expect(page.locator("#manifest-first img")).to_have_count(1)

@@ -18,11 +18,12 @@ Act = Callable[[str | None], Response]
 Recover = Callable[[str], Response]
 
 
-def answer_once(act: Act, recover: Recover) -> Response:
+def answer_once(act: Act, recover: Recover, body: str | None = None) -> Response:
     """The answer of ``act``, or the one that the same request got before (then ``Idempotent-Replayed: true``).
 
-    ``act`` is given the token that whatever it queues is bound to; None where the request carries no key. ``recover``
-    answers with a job that was queued by a try of this request which was cut off before it was answered.
+    ``act`` is given the token that whatever it makes is bound to; None where the request carries no key. ``recover``
+    answers with what was made by a try of this request which was cut off before it was answered. ``body`` stands for a
+    body that is streamed: its digest, as the request announces it.
 
     Only what was done is kept: a request that is refused, or fails, frees its key.
 
@@ -36,7 +37,7 @@ def answer_once(act: Act, recover: Recover) -> Response:
     if not 1 <= len(key) <= MAX_KEY or not key.isascii() or not key.isprintable():
         message = f"An Idempotency-Key is 1 to {MAX_KEY} printable ASCII characters; a random UUID is a good one."
         raise InvalidInput("idempotency_key_invalid", message)
-    begun = begin(services().database, auth.current_person().id, key, _fingerprint())
+    begun = begin(services().database, auth.current_person().id, key, _fingerprint(body))
     if isinstance(begun, Kept):
         return _replayed(begun)
     return _done(begun, act, recover)
@@ -44,7 +45,7 @@ def answer_once(act: Act, recover: Recover) -> Response:
 
 def _done(begun: Begun, act: Act, recover: Recover) -> Response:
     try:
-        response = recover(begun.job) if begun.job else act(begun.token)
+        response = recover(begun.made) if begun.made else act(begun.token)
     except BaseException:
         release(services().database, begun.token)
         raise
@@ -61,7 +62,7 @@ def _replayed(kept: Kept) -> Response:
     return response
 
 
-def _fingerprint() -> str:
+def _fingerprint(body: str | None) -> str:
     """SHA-256 of what the request asks for. The boundary of a multipart body, which changes, is no part of it."""
     files = []
     for field, file in request.files.items(multi=True):
@@ -70,5 +71,6 @@ def _fingerprint() -> str:
         files.append((field, file.filename, digest.hexdigest()))
     fields = list(request.form.items(multi=True))
     asked = [request.method, request.path, list(request.args.items(multi=True)), sorted(fields), sorted(files)]
-    body = hashlib.sha256(request.get_data() if not (files or fields) else b"").hexdigest()
+    if body is None:
+        body = hashlib.sha256(request.get_data() if not (files or fields) else b"").hexdigest()
     return hashlib.sha256(json.dumps([*asked, body]).encode()).hexdigest()

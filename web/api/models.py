@@ -15,6 +15,7 @@ from shared.specs import ModelName
 from shared.tables import ModelVersion
 from web import auth, present
 from web.api import documents
+from web.api.idempotency import answer_once
 from web.api.operations import MAX_ORDINAL, MAX_PAGE, Operation, Query, register
 from web.api.uploads import body_pieces, wanted_digest
 from web.cards import card_of
@@ -61,7 +62,7 @@ def add_routes(blueprint: Blueprint) -> None:
             one,
             UploadQuery,
             HTTPStatus.CREATED,
-            accepts=("Content-Digest",),
+            accepts=("Content-Digest", "Idempotency-Key"),
             body="bytes",
         ),
         Operation("GET", "/models/{name}", get_model, "One model, by name, name@version, digest or alias", one),
@@ -116,10 +117,20 @@ def upload_model(query: UploadQuery) -> Response:
     that network's. Nothing in it is run. It is not made the default, unless there is none.
     """
     wanted = wanted_digest()
-    model = receive_model(body_pieces(), query.name or "", auth.current_person().id, wanted)
-    response = _answer(model.label)
+
+    def receive(token: str | None) -> Response:
+        return _registered(receive_model(body_pieces(), query.name or "", auth.current_person().id, wanted).label)
+
+    response = answer_once(receive, _registered, wanted)
+    for _ in body_pieces():  # of a request that was answered before: an early answer looks like a broken connection
+        pass
+    return response
+
+
+def _registered(label: str) -> Response:
+    response = _answer(label)
     response.status_code = HTTPStatus.CREATED
-    response.headers["Location"] = url_for("api.get_model", name=model.label)
+    response.headers["Location"] = url_for("api.get_model", name=label)
     return response
 
 

@@ -8,11 +8,13 @@ from typing import Any
 from flask import Blueprint, Response, jsonify, request, url_for
 from pydantic import Field
 
+from shared.jobs.idempotency import bind
 from shared.tables import Delivery, DeliveryState, Webhook
 from shared.webhooks import hooks
 from shared.webhooks.hooks import WebhookSpec
 from web import auth
 from web.api import webhook_documents as documents
+from web.api.idempotency import answer_once
 from web.api.operations import MAX_ORDINAL, MAX_PAGE, Operation, Query, read_json, register
 from web.services import services
 
@@ -30,25 +32,44 @@ def add_routes(blueprint: Blueprint) -> None:
     """Add the routes."""
     one, sent, accepted = documents.Webhook, documents.Delivery, HTTPStatus.ACCEPTED
     log = "/webhooks/{webhook_id}/deliveries"
+    once = ("Idempotency-Key",)
     tell, look = "Have an address told when jobs end", "What it was sent, and how that went"
     register(
         blueprint,
-        Operation("POST", "/webhooks", make_webhook, tell, one, status=HTTPStatus.CREATED, body=WebhookSpec),
+        Operation(
+            "POST", "/webhooks", make_webhook, tell, one, status=HTTPStatus.CREATED, accepts=once, body=WebhookSpec
+        ),
         Operation("GET", "/webhooks", list_webhooks, "Your webhooks, newest first", documents.WebhookList),
         Operation("GET", "/webhooks/{webhook_id}", get_webhook, "One of them", one),
         Operation("DELETE", "/webhooks/{webhook_id}", delete_webhook, "Tell it nothing more", status=204, media=()),
-        Operation("POST", "/webhooks/{webhook_id}/test", ping_webhook, "Send it a test", sent, status=accepted),
+        Operation(
+            "POST", "/webhooks/{webhook_id}/test", ping_webhook, "Send it a test", sent, status=accepted, accepts=once
+        ),
         Operation("GET", log, list_deliveries, look, documents.DeliveryList, DeliveriesQuery),
         Operation("GET", log + "/{event_id}", get_delivery, "One event of the log", sent),
-        Operation("POST", log + "/{event_id}/resend", send_again, "Send it again", sent, status=accepted),
+        Operation("POST", log + "/{event_id}/resend", send_again, "Send it again", sent, status=accepted, accepts=once),
     )
 
 
 def make_webhook() -> Response:
     """Have an address told when jobs end. Only this answer holds the secret that signs what is sent."""
+    return answer_once(_make, _made)
+
+
+def _make(token: str | None) -> Response:
     spec, allowed = read_json(WebhookSpec), services().settings.webhook_networks_allowed
     with services().database.write() as session:
         webhook = hooks.make_webhook(session, spec, auth.current_person().id, allowed)
+        bind(session, token, webhook.public_id)
+    return _created(webhook)
+
+
+def _made(webhook_id: str) -> Response:
+    with services().database.read() as session:
+        return _created(hooks.find_webhook(session, webhook_id, auth.current_person().id))
+
+
+def _created(webhook: Webhook) -> Response:
     response = jsonify(webhook_json(webhook) | {"secret": webhook.secret})
     response.status_code = HTTPStatus.CREATED
     response.headers["Location"] = url_for("api.get_webhook", webhook_id=webhook.public_id)
@@ -77,8 +98,15 @@ def delete_webhook(webhook_id: str) -> Response:
 
 def ping_webhook(webhook_id: str) -> Response:
     """Send an event ``webhook.test`` to it; look at the delivery, which is answered, for how it went."""
-    with services().database.write() as session:
-        return _accepted(hooks.ping_webhook(session, webhook_id, auth.current_person().id), webhook_id)
+    person_id = auth.current_person().id
+
+    def ping(token: str | None) -> Response:
+        with services().database.write() as session:
+            delivery = hooks.ping_webhook(session, webhook_id, person_id)
+            bind(session, token, delivery.event_id)
+        return _accepted(delivery, webhook_id)
+
+    return answer_once(ping, lambda event_id: _asked(webhook_id, event_id))
 
 
 def list_deliveries(webhook_id: str, query: DeliveriesQuery) -> Response:
@@ -102,9 +130,21 @@ def get_delivery(webhook_id: str, event_id: str) -> Response:
 def send_again(webhook_id: str, event_id: str) -> Response:
     """Send the event again under the same id, with all tries from the first on."""
     person_id = auth.current_person().id
-    with services().database.write() as session:
-        webhook = hooks.find_webhook(session, webhook_id, person_id)
-        return _accepted(hooks.send_again(session, webhook, event_id, person_id), webhook_id)
+
+    def resend(token: str | None) -> Response:
+        with services().database.write() as session:
+            webhook = hooks.find_webhook(session, webhook_id, person_id)
+            delivery = hooks.send_again(session, webhook, event_id, person_id)
+            bind(session, token, event_id)
+        return _accepted(delivery, webhook_id)
+
+    return answer_once(resend, lambda event_id: _asked(webhook_id, event_id))
+
+
+def _asked(webhook_id: str, event_id: str) -> Response:
+    with services().database.read() as session:
+        webhook = hooks.find_webhook(session, webhook_id, auth.current_person().id)
+        return _accepted(hooks.find_delivery(session, webhook, event_id), webhook_id)
 
 
 def _accepted(delivery: Delivery, webhook_id: str) -> Response:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any, Literal, TypeVar, get_args, get_origin
 
@@ -29,10 +30,17 @@ def marks_options(command: F) -> F:
     return command
 
 
-def connect() -> Client:
-    """A client of the server that the environment, or the embedded stack, names."""
+@contextmanager
+def connect(quiet: bool = True) -> Iterator[Client]:
+    """A client of the server that is named; unless ``quiet``, it shows how much of a file is sent.
+
+    Raises:
+        NotAuthorised: code ``key_missing``: neither the environment nor an embedded stack names one.
+    """
     settings = ClientSettings()
-    return Client(*find_server(settings.url, settings.api_key, settings.home))
+    server = find_server(settings.url, settings.api_key, settings.home)
+    with output.sending(quiet) as sent, Client(*server, sent=sent) as client:
+        yield client
 
 
 def follow(client: Client, job: Document, wait: bool, as_json: bool) -> bool:

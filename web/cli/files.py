@@ -22,7 +22,7 @@ def send(file: IO[bytes], as_json: bool) -> None:
 
     A file over 64 MiB goes in parts; sent anew after a cut, it goes on where it stopped.
     """
-    with connect() as client:
+    with connect(quiet=as_json) as client:
         digest = client.send_file(file, Path(file.name).name)
         if as_json:
             output.print_json(client.file(digest))

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterable
 from functools import partial
 from http import HTTPStatus
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -21,6 +22,7 @@ from web.cli.jobs import cancel, epochs, finish, jobs, result, retry, wait
 from web.cli.models import models
 from web.cli.submit import submit
 from web.cli.webhooks import webhooks
+from web.client import Document
 
 VERDICTS = ("accept", "review", "reject", "unscorable")
 PLUGINS = "countersign.commands"  # commands that need the worker's packages are registered by them
@@ -134,7 +136,7 @@ def status(job: str, as_json: bool) -> None:
 def results(job: str, form: str, as_json: bool, verdict: str | None, out: Path | None) -> None:
     """Print the results of JOB: all that are there so far."""
     with connect() as client:
-        ways = {
+        ways: dict[str, tuple[Callable[[str], Iterable[Document]], Callable[[str, IO[bytes]], None]]] = {
             "identify": (client.identifications, client.identifications_csv),
             "tune": (client.trials, client.trials_csv),
         }

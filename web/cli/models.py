@@ -62,7 +62,7 @@ def download(name: str, path: Path, as_json: bool) -> None:
 @json_option
 def upload(file: IO[bytes], name: str | None, as_json: bool) -> None:
     """Register the model file at PATH, as it was downloaded from another server."""
-    with connect() as client:
+    with connect(quiet=as_json) as client:
         output.show_model(client.upload_model(file, name), as_json)
 
 

@@ -4,18 +4,29 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from typing import IO, TYPE_CHECKING
 
 import click
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.table import Table
 
 from web.cli.evaluated import show_evaluation
 from web.cli.identified import show_identification
 from web.cli.tuned import show_tuning
 from web.client import Document
+from web.client.common import Sent
 
 if TYPE_CHECKING:
     from web.auth import FirstCredentials  # imports flask, which a client host need not have
@@ -82,6 +93,27 @@ def watch(looks: Iterator[Document], quiet: bool) -> Document:
                 task, description=f"{job['kind']}: {text}", completed=job["done"], total=job["total"] or None
             )
     return job
+
+
+@contextmanager
+def sending(quiet: bool) -> Iterator[Sent]:
+    """What a client tells of the files that it sends, which is shown on standard error from the first byte on."""
+    columns = (TextColumn("sending"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    progress = Progress(*columns, console=console, disable=quiet or not console.is_terminal, transient=True)
+
+    def tell(done: int, whole: int) -> None:
+        if not progress.tasks:
+            progress.add_task("", total=whole)
+            progress.start()
+        progress.update(progress.tasks[0].id, completed=done, total=whole)
+        if done >= whole:
+            progress.stop()
+
+    try:
+        yield tell
+    finally:
+        progress.stop()
 
 
 def show_credentials(first: FirstCredentials | None, as_json: bool = False) -> None:

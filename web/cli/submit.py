@@ -37,7 +37,7 @@ def submit_verify(paths: tuple[Path, ...], out: Path | None, wait: bool, as_json
     fields = filled(options)
     with ExitStack() as opened:
         files = _opened(paths, opened)  # before a server is looked for: what is wrong here is said first
-        client = opened.enter_context(connect())
+        client = opened.enter_context(connect(quiet=as_json))
         job = client.submit("verify", fields, files)
         ok = follow(client, job, wait or out is not None, as_json)
         if out is not None:
@@ -74,7 +74,7 @@ def submit_train(path: Path, wait: bool, as_json: bool, **options: Any) -> None:
     """
     fields = filled(options)
     name, stream = open_archive(path, needs_manifest=False)
-    with connect() as client:
+    with connect(quiet=as_json) as client:
         job = client.submit("train", fields, [("archive", (name, stream, "application/zip"))])
         ok = follow(client, job, wait, as_json)
     sys.exit(0 if ok else 1)

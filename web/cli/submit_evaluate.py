@@ -34,7 +34,7 @@ def submit_evaluate(
     if out is not None:
         check_folder(out, force)
     name, stream = open_archive(path, needs_manifest=False)
-    with connect() as client:
+    with connect(quiet=as_json) as client:
         job = client.submit("evaluate", filled(options), [("archive", (name, stream, "application/zip"))])
         ok = follow(client, job, wait or out is not None, as_json)
         if ok and out is not None:

@@ -29,7 +29,7 @@ def submit_identify(path: Path, out: Path | None, wait: bool, as_json: bool, **o
     lies in a folder, test/NAME/IMAGE, the folder is its true label, and accuracy is reported.
     """
     name, stream = open_archive(path, needs_manifest=False)
-    with connect() as client:
+    with connect(quiet=as_json) as client:
         job = client.submit("identify", filled(options), [("archive", (name, stream, "application/zip"))])
         ok = follow(client, job, wait or out is not None, as_json)
         if out is not None:

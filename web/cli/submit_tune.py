@@ -28,7 +28,7 @@ def submit_tune(path: Path, out: Path | None, wait: bool, as_json: bool, **optio
     of the default settings. What comes out is a command line for a training with the best of them.
     """
     name, stream = open_archive(path, needs_manifest=False)
-    with connect() as client:
+    with connect(quiet=as_json) as client:
         job = client.submit("tune", filled(options), [("archive", (name, stream, "application/zip"))])
         ok = follow(client, job, wait or out is not None, as_json)
         if (wait or out is not None) and not as_json:

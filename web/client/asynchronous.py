@@ -21,6 +21,7 @@ from web.client.common import (
     RESEND_PAUSES,
     Document,
     Files,
+    Sent,
     answered,
     ended,
     problem_of,
@@ -43,9 +44,11 @@ class AsyncClient(AsyncCalls):
         pauses: Sequence[float] = RESEND_PAUSES,
         transport: httpx.AsyncBaseTransport | None = None,
         part: int = PART,
+        sent: Sent | None = None,
     ) -> None:
         self._pauses = pauses
         self._part = part
+        self._tell = sent
         self._http = httpx.AsyncClient(transport=transport, **settings_of(url, key))
 
     async def __aenter__(self) -> AsyncClient:
@@ -73,12 +76,12 @@ class AsyncClient(AsyncCalls):
     async def send_file(self, stream: IO[bytes], filename: str) -> str:
         """The digest of a file, which is sent unless the server has it; over 64 MiB in parts."""
         sha256 = await asyncio.to_thread(sha256_of, stream)
-        return await self._run(sending(stream, filename, sha256, self._part, self._pauses))
+        return await self._run(sending(stream, filename, sha256, self._part, self._pauses, self._tell))
 
     async def upload_model(self, stream: IO[bytes], name: str | None = None) -> Document:
         """Register the model file in ``stream``; without ``name`` it keeps the one it was trained under."""
         sha256 = await asyncio.to_thread(sha256_of, stream)
-        return await self._do(whole("POST", "/models", stream, sha256, {"name": name} if name else {}))
+        return await self._do(whole("POST", "/models", stream, sha256, {"name": name} if name else {}, self._tell))
 
     async def wait(self, job_id: str) -> Document:
         """The job once it has ended; it is not polled, the server holds its answer back."""
@@ -126,7 +129,8 @@ class AsyncClient(AsyncCalls):
             page = await self._call("GET", path, params=query)
             for each in page[member]:
                 yield each
-            query, more = query | {cursor: page["next"]}, page["next"] is not None
+            more = page["next"] not in (None, query.get(cursor))  # the same: no more for now
+            query = query | {cursor: page["next"]}
 
     async def _stream(self, path: str, query: dict[str, str], target: IO[bytes]) -> None:
         for tried in count():

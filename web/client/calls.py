@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from typing import IO, Any
 
-from web.client.common import PAGE, ROWS, Document, of_verdict, once, path_of, waiting
+from web.client.common import PAGE, ROWS, Document, chosen, once, path_of, waiting
 
 
 class JobCalls(ABC):
@@ -52,25 +52,30 @@ class JobCalls(ABC):
         """One comparison with its answer; ``ordinal`` is its place in the batch, from 1."""
         return self._call("GET", path_of("jobs", job_id, "results", str(ordinal)))
 
-    def results(self, job_id: str, verdict: str | None = None) -> Iterator[Document]:
-        """All results of a verification, or those of one verdict, fetched a page at a time."""
-        return self._pages(
-            path_of("jobs", job_id, "results"), "results", "after", of_verdict(verdict) | {"after": 0, "limit": ROWS}
-        )
+    def results(
+        self, job_id: str, verdict: str | None = None, scored: bool = False, after: int = 0
+    ) -> Iterator[Document]:
+        """All results of a verification behind the ordinal ``after``, or those of one verdict, a page at a time.
+
+        The verdict ``unscorable`` are the errors. With ``scored`` only as far as everything is scored: go on after the
+        ordinal of the last one, and nothing is missed while the job runs.
+        """
+        query = {"after": after, "limit": ROWS} | chosen(verdict=verdict, scored="true" if scored else None)
+        return self._pages(path_of("jobs", job_id, "results"), "results", "after", query)
 
     def results_csv(self, job_id: str, target: IO[bytes], verdict: str | None = None) -> None:
         """Write all results of a verification, or those of one verdict, as CSV into ``target``, as they arrive."""
-        self._stream(path_of("jobs", job_id, "results"), {"format": "csv"} | of_verdict(verdict), target)
+        self._stream(path_of("jobs", job_id, "results"), {"format": "csv"} | chosen(verdict=verdict), target)
 
-    def identifications(self, job_id: str) -> Iterator[Document]:
-        """All answers of an identification, fetched a page at a time."""
-        return self._pages(
-            path_of("jobs", job_id, "identifications"), "identifications", "after", {"after": 0, "limit": ROWS}
-        )
+    def identifications(self, job_id: str, answer: str | None = None) -> Iterator[Document]:
+        """All answers of an identification, or those that are ``named``, ``none``, ``wrong`` or ``error``, by pages."""
+        query = {"after": 0, "limit": ROWS} | chosen(answer=answer)
+        return self._pages(path_of("jobs", job_id, "identifications"), "identifications", "after", query)
 
-    def identifications_csv(self, job_id: str, target: IO[bytes]) -> None:
-        """Write all answers of an identification as CSV into ``target``, as they arrive."""
-        self._stream(path_of("jobs", job_id, "identifications"), {"format": "csv"}, target)
+    def identifications_csv(self, job_id: str, target: IO[bytes], answer: str | None = None) -> None:
+        """Write them as CSV into ``target``, as they arrive."""
+        query = {"format": "csv"} | chosen(answer=answer)
+        self._stream(path_of("jobs", job_id, "identifications"), query, target)
 
     def trials(self, job_id: str) -> list[Document]:
         """The trials of a search for settings, in the order they were begun."""
@@ -194,7 +199,7 @@ class Calls(FindingCalls):
 
     def add_webhook(self, url: str, label: str = "", scope: str = "own") -> Document:
         """Have ``url`` told when jobs end; of ``scope`` "all", also other people's. The answer alone has ``secret``."""
-        return self._call("POST", "/webhooks", json={"url": url, "label": label, "scope": scope})
+        return self._call("POST", "/webhooks", json={"url": url, "label": label, "scope": scope}, headers=once())
 
     def webhook(self, webhook_id: str) -> Document:
         """One of them."""
@@ -206,7 +211,7 @@ class Calls(FindingCalls):
 
     def test_webhook(self, webhook_id: str) -> Document:
         """Send it a test event; the answer is the delivery."""
-        return self._call("POST", path_of("webhooks", webhook_id, "test"))
+        return self._call("POST", path_of("webhooks", webhook_id, "test"), headers=once())
 
     def deliveries(self, webhook_id: str, **filters: str) -> Iterator[Document]:
         """What it was sent, newest first, fetched a page at a time; ``state`` and ``job`` choose some."""
@@ -220,4 +225,4 @@ class Calls(FindingCalls):
 
     def resend(self, webhook_id: str, event_id: str) -> Document:
         """Send an event again, under the id it has."""
-        return self._call("POST", path_of("webhooks", webhook_id, "deliveries", event_id, "resend"))
+        return self._call("POST", path_of("webhooks", webhook_id, "deliveries", event_id, "resend"), headers=once())

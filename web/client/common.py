@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import uuid
+from collections.abc import Callable
 from http import HTTPStatus
 from pathlib import Path
 from typing import IO, Any
@@ -26,6 +27,7 @@ RESTS, LONGEST_REST = 3, 60.0  # how often, and for how many seconds, a client r
 CUT_OFF = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
 
 Document = dict[str, Any]
+Sent = Callable[[int, int], None]  # told how many bytes of a file were sent, of how many
 Files = list[tuple[str, tuple[str, IO[bytes], str]]]
 
 
@@ -52,9 +54,9 @@ def path_of(resource: str, name: str, *rest: str) -> str:
     return "/".join((f"/{resource}/{quote(name, safe='')}", *(quote(part, safe="") for part in rest)))
 
 
-def of_verdict(verdict: str | None) -> dict[str, str]:
-    """The query that chooses results."""
-    return {"verdict": verdict} if verdict else {}
+def chosen(**wanted: str | None) -> dict[str, str]:
+    """The part of a query that chooses: what is wanted, and nothing of what is not."""
+    return {name: value for name, value in wanted.items() if value}
 
 
 def once(key: str | None = None) -> dict[str, str]:

@@ -24,6 +24,7 @@ from web.client.common import (
     ApiError,
     Document,
     Files,
+    Sent,
     content_digest,
     once,
     unknown,
@@ -38,10 +39,11 @@ T = TypeVar("T")
 
 
 class Body:
-    """``size`` bytes of ``stream`` from ``offset``, read as they are sent."""
+    """``size`` bytes of ``stream`` from ``offset``, read as they are sent; ``sent`` is told of each piece."""
 
-    def __init__(self, stream: IO[bytes], offset: int, size: int) -> None:
+    def __init__(self, stream: IO[bytes], offset: int, size: int, whole: int = 0, sent: Sent | None = None) -> None:
         self._stream, self._offset, self._size = stream, offset, size
+        self._whole, self._sent = whole, sent
 
     def pieces(self) -> Iterator[bytes]:
         left = self._size
@@ -49,6 +51,7 @@ class Body:
         while left > 0 and (piece := self._stream.read(min(PIECE, left))):
             left -= len(piece)
             yield piece
+            self._tell(left)
 
     async def awaited(self) -> AsyncIterator[bytes]:
         """The same, read in a thread: a disk that is slow holds nothing else up."""
@@ -57,6 +60,11 @@ class Body:
         while left > 0 and (piece := await asyncio.to_thread(self._stream.read, min(PIECE, left))):
             left -= len(piece)
             yield piece
+            self._tell(left)
+
+    def _tell(self, left: int) -> None:
+        if self._sent is not None:
+            self._sent(min(self._offset + self._size - left, self._whole), self._whole)
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +137,9 @@ def large_archive(files: Files, part: int) -> tuple[str, IO[bytes]] | None:
     return None
 
 
-def sending(stream: IO[bytes], filename: str, sha256: bytes, part: int, pauses: Sequence[float]) -> Flow[str]:
+def sending(
+    stream: IO[bytes], filename: str, sha256: bytes, part: int, pauses: Sequence[float], sent: Sent | None = None
+) -> Flow[str]:
     """Send a file of this digest unless the server has it; its name. From ``part`` bytes on it goes in parts."""
     name, size = f"sha256:{sha256.hex()}", length(stream)
     try:
@@ -140,21 +150,25 @@ def sending(stream: IO[bytes], filename: str, sha256: bytes, part: int, pauses: 
     else:
         return name
     if size > part:
-        yield from _in_parts(stream, {"digest": name, "size": size, "filename": filename}, part, pauses)
+        yield from _in_parts(stream, {"digest": name, "size": size, "filename": filename}, part, pauses, sent)
     else:
-        yield whole("PUT", "/files", stream, sha256, {"filename": filename})
+        yield whole("PUT", "/files", stream, sha256, {"filename": filename}, sent)
     return name
 
 
-def whole(method: str, path: str, stream: IO[bytes], sha256: bytes, query: dict[str, str]) -> Ask:
+def whole(
+    method: str, path: str, stream: IO[bytes], sha256: bytes, query: dict[str, str], sent: Sent | None = None
+) -> Ask:
     """The request that carries all of a stream, from its beginning."""
     size = length(stream)
     headers = content_digest(sha256) | {"Content-Length": str(size)}
     options = {"params": query, "headers": headers, "timeout": SUBMIT_TIMEOUT}
-    return Ask(method, path, options, Body(stream, 0, size))
+    return Ask(method, path, options, Body(stream, 0, size, size, sent))
 
 
-def _in_parts(stream: IO[bytes], told: dict[str, Any], part: int, pauses: Sequence[float]) -> Flow[None]:
+def _in_parts(
+    stream: IO[bytes], told: dict[str, Any], part: int, pauses: Sequence[float], sent: Sent | None
+) -> Flow[None]:
     """Send ``stream``, of which ``told`` gives digest, size and filename, in parts of ``part`` bytes.
 
     After a cut it asks how much has arrived and goes on from there; it gives up, with the error of the last try, when
@@ -166,7 +180,8 @@ def _in_parts(stream: IO[bytes], told: dict[str, Any], part: int, pauses: Sequen
     while offset < told["size"]:
         options = {"headers": {"Upload-Offset": str(offset)}, "timeout": None}
         try:
-            arrived = (yield Ask("PATCH", path, options, Body(stream, offset, part)))["offset"]
+            body = Body(stream, offset, min(part, told["size"] - offset), told["size"], sent)
+            arrived = (yield Ask("PATCH", path, options, body))["offset"]
         except CountersignError as error:
             if not left or error.code not in CUT:
                 raise

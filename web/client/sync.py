@@ -20,6 +20,7 @@ from web.client.common import (
     RESEND_PAUSES,
     Document,
     Files,
+    Sent,
     answered,
     ended,
     problem_of,
@@ -42,9 +43,11 @@ class Client(Calls):
         pauses: Sequence[float] = RESEND_PAUSES,
         transport: httpx.BaseTransport | None = None,
         part: int = PART,
+        sent: Sent | None = None,
     ) -> None:
         self._pauses = pauses  # seconds before a submission whose answer was lost is sent again
         self._part = part  # bytes; larger files go in parts of this size
+        self._tell = sent  # is told of files that go by themselves
         self._http = httpx.Client(transport=transport, **settings_of(url, key))
 
     def __enter__(self) -> Client:
@@ -72,11 +75,11 @@ class Client(Calls):
 
         A file over 64 MiB goes in parts: after a cut it goes on where it stopped, also when it is called anew.
         """
-        return self._run(sending(stream, filename, sha256_of(stream), self._part, self._pauses))
+        return self._run(sending(stream, filename, sha256_of(stream), self._part, self._pauses, self._tell))
 
     def upload_model(self, stream: IO[bytes], name: str | None = None) -> Document:
         """Register the model file in ``stream``; without ``name`` it keeps the one it was trained under."""
-        return self._do(whole("POST", "/models", stream, sha256_of(stream), {"name": name} if name else {}))
+        return self._do(whole("POST", "/models", stream, sha256_of(stream), {"name": name} if name else {}, self._tell))
 
     def wait(self, job_id: str) -> Document:
         """The job once it has ended; it is not polled, the server holds its answer back."""
@@ -126,7 +129,8 @@ class Client(Calls):
         while more:
             page = self._call("GET", path, params=query)
             yield from page[member]
-            query, more = query | {cursor: page["next"]}, page["next"] is not None
+            more = page["next"] not in (None, query.get(cursor))  # the same: no more for now
+            query = query | {cursor: page["next"]}
 
     def _stream(self, path: str, query: dict[str, str], target: IO[bytes]) -> None:
         for tried in count():

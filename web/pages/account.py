@@ -46,7 +46,8 @@ def login() -> ResponseReturnValue:
 
 def _login_form(wanted: str, errors: list[FormFault] | None = None) -> str:
     name = request.form.get("name", "")
-    return render_template("login.html", wanted=wanted, name=name, errors=errors or [])
+    untouched = auth.is_untouched(services().database)
+    return render_template("login.html", wanted=wanted, name=name, errors=errors or [], untouched=untouched)
 
 
 def logout() -> ResponseReturnValue:

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from shared.jobs import identified, queries
-from shared.jobs.identified import AnswerKind
+from shared.jobs.identified import AnswerKind, Nearness
 from shared.specs import IdentifySpec
 from shared.tables import Job, JobState
 from web.api.identifications import answers_download
@@ -58,16 +58,19 @@ def identifications(job_id: str) -> str:
 
 def answer_values(session: Session, found: Job) -> dict[str, Any]:
     """What ``_identify.html`` shows."""
-    kind, after = paging.chosen("answer", AnswerKind), paging.whole("after") or 0
-    rows, cursor = identified.identifications(session, found.id, after, ANSWERS_SHOWN, kind)
-    before = identified.page_before(session, found.id, after, ANSWERS_SHOWN, kind) if after else None
+    kind, order = paging.chosen("answer", AnswerKind), paging.chosen("order", Nearness)
+    after, shown = paging.whole("after") or 0, ANSWERS_SHOWN
+    places = identified.ordinals(session, found.id, kind, order, after, shown + 1)
+    rows = identified.answers_at(session, found.id, places[:shown])
+    before = identified.ordinals(session, found.id, kind, order, after, shown, backwards=True) if after else []
     return {
         "rows": rows,
         "after": after,
-        "cursor": cursor,
-        "previous": before,
+        "cursor": places[shown - 1] if len(places) > shown else None,
+        "previous": before[shown - 1] if len(before) == shown else 0,
         "answer": kind,
-        "full": len(rows) == ANSWERS_SHOWN,
+        "order": order,
+        "full": len(rows) == shown,
     }
 
 

@@ -6,6 +6,7 @@ import csv
 import io
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC
 from typing import Any
 
 import sqlalchemy as sa
@@ -25,8 +26,8 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from shared.jobs import lifecycle, queries
-from shared.jobs.identified import AnswerKind, count_kinds
-from shared.jobs.listing import by_ratio, ordinals
+from shared.jobs.identified import AnswerKind, answered
+from shared.jobs.listing import Wish, by_ratio, ordinals
 from shared.jobs.reviews import count_reviews
 from shared.jobs.searching import JobSearch, find_jobs, submitters
 from shared.jobs.uploads import storable
@@ -35,6 +36,7 @@ from shared.webhooks.hooks import deliveries_of_job
 from web import auth, present
 from web.api.jobs import ring_retry
 from web.api.results import csv_response
+from web.locales import zone
 from web.pages import paging
 from web.pages.identify import answer_values
 from web.pages.measured import measured_of
@@ -81,6 +83,7 @@ def jobs() -> str:
         words=request.args.get("words", "").strip()[:MOST_WORDS],
         since=paging.day("since"),
         until=paging.day("until"),
+        zone=zone() or UTC,
     )
     with services().database.read() as session:
         found, cursor = find_jobs(session, search, paging.whole("before"), JOBS_SHOWN)
@@ -94,7 +97,8 @@ def jobs() -> str:
         models=models,
         people=people,
         unfinished=any(not JobState(job.state).ended for job in found),
-        filters={name: value for name, value in asdict(search).items() if value},
+        filters={name: value for name, value in asdict(search).items() if value and name != "zone"},
+        zoned=zone() is not None,
         before=request.args.get("before"),
     )
 
@@ -136,9 +140,9 @@ def _live_values(session: Session, found: Job) -> dict[str, Any]:
         "progress": progress,
         "epochs": epochs,
         "made": _models_made(session, [found]).get(found.id),
-        "wish": paging.wish(),
+        "wish": paging.wish() if found.kind == "verify" else Wish(),
         "reviews": count_reviews(session, found.id) if found.kind == "verify" else {},
-        "answered": count_kinds(session, found.id) if found.kind == "identify" else {},
+        "answered": answered(session, found) if found.kind == "identify" else {},
         "answer": paging.chosen("answer", AnswerKind),
     } | (tune_values(session, found) if found.kind == "tune" else {})
 

@@ -13,6 +13,7 @@ from shared.jobs.listing import Order, Reviewed, Wish, ordinals
 from shared.tables import Job, Verdict
 
 MOST = 2**62
+FIRST_YEAR, LAST_YEAR = 1900, 9000  # beyond, a day before or after may not exist
 
 
 def whole(name: str) -> int | None:
@@ -50,9 +51,12 @@ def day(name: str) -> date | None:
     """
     text = request.args.get(name, "")
     try:
-        return date.fromisoformat(text) if text else None
-    except ValueError as error:
-        raise InvalidInput("parameter_invalid", f"{name} in the address must be a day, as 2026-01-31.") from error
+        found = date.fromisoformat(text) if text else None
+    except ValueError:
+        found = date.min
+    if found is not None and not FIRST_YEAR <= found.year <= LAST_YEAR:
+        raise InvalidInput("parameter_invalid", f"{name} in the address must be a day, as 2026-01-31.")
+    return found
 
 
 def wish() -> Wish:

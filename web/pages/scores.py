@@ -1,4 +1,4 @@
-"""How the scores of a verification spread: for the chart, as a table and as CSV."""
+"""How the scores of a verification, or the distances of an identification, spread: chart, table and CSV."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from flask import Blueprint, Response, jsonify, render_template
 
 from shared.db import Database
 from shared.jobs import queries
-from shared.jobs.histogram import SCORED, Bin, Histogram, histogram
+from shared.jobs.histogram import Bin, Histogram, answers_histogram, histogram
 from shared.tables import JobState
 from web.api.streams import csv_download
 from web.present import csv_pieces
@@ -29,7 +29,8 @@ def register(blueprint: Blueprint) -> None:
 def _counted(database: Database, public_id: str, done: int) -> Histogram:
     """Counted once for each ``done``: results are written once, so as many results are the same results."""
     with database.read() as session:
-        return histogram(session, queries.get_job(session, public_id))
+        job = queries.get_job(session, public_id)
+        return (answers_histogram if job.kind == "identify" else histogram)(session, job)
 
 
 def _found(job_id: str) -> tuple[Histogram, bool]:
@@ -40,25 +41,25 @@ def _found(job_id: str) -> tuple[Histogram, bool]:
 
 
 def scores(job_id: str) -> str:
-    """The numbers of the chart as rows of a table."""
+    """The numbers of the chart as a table."""
     found, _ = _found(job_id)
-    return render_template("_scores_rows.html", found=found, verdicts=SCORED)
+    return render_template("_scores_table.html", found=found)
 
 
 def scores_json(job_id: str) -> Response:
     """The bins with their counts; ``ended`` says that no more will come."""
     found, ended = _found(job_id)
-    bins = [_bin_json(each) for each in found.bins]
+    bins = [_bin_json(found, each) for each in found.bins]
     return jsonify({"scale": found.scale, "bounds": found.bounds, "bins": bins, "ended": ended})
 
 
-def _bin_json(each: Bin) -> dict[str, Any]:
-    return {"low": each.low, "high": each.high} | dict(zip(SCORED, each.counts, strict=True))
+def _bin_json(found: Histogram, each: Bin) -> dict[str, Any]:
+    return {"low": each.low, "high": each.high} | dict(zip(found.kinds, each.counts, strict=True))
 
 
 def scores_csv(job_id: str) -> Response:
     """The same as a download."""
     found, _ = _found(job_id)
     rows = ((f"{each.low:.6g}", f"{each.high:.6g}", *each.counts) for each in found.bins)
-    columns = (f"{found.scale}_from", f"{found.scale}_below", *SCORED)
+    columns = (f"{found.scale}_from", f"{found.scale}_below", *map(str, found.kinds))
     return csv_download(csv_pieces(columns, rows), f"{job_id}-scores.csv")

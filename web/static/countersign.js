@@ -31,6 +31,9 @@ function isTyping(target) {
 }
 
 document.documentElement.classList.add("scripted");
+// Days that are filtered by are the reader's, as the dates on the page are.
+const ZONE = Intl.DateTimeFormat().resolvedOptions().timeZone;
+if (ZONE) document.cookie = `zone=${ZONE}; path=/; max-age=31536000; SameSite=Lax`;
 localise(document);
 focusSummary(document);
 offerCopies(document);

@@ -133,21 +133,29 @@ function told({ rows, bad, faults }) {
   return [paragraph(head), list, ...(bad > faults.length ? [paragraph(`These are the first ${faults.length}.`)] : [])];
 }
 
+// In place of a picture that no browser draws (TIFF, PDF) or that is none: the job's page shows what the server makes of it.
+export function unshown(name) {
+  const kind = name.includes(".") ? name.split(".").at(-1).toUpperCase() : "this file";
+  return Object.assign(document.createElement("span"), { className: "unshown", textContent: `No preview of ${kind}`, title: name });
+}
+
 async function pictured(found) {
   const items = [];
   for (const { id, questioned, reference } of found.first) {
     const item = document.createElement("li");
     for (const name of [questioned, reference]) {
       const blob = await found.picture(name).catch(() => null); // the server says what is wrong with it
-      if (!blob) continue;
+      if (!blob) {
+        item.append(unshown(name));
+        continue;
+      }
       const image = new Image();
       const address = URL.createObjectURL(blob);
       image.onload = () => URL.revokeObjectURL(address);
-      image.onerror = () => image.remove();
+      image.onerror = () => image.replaceWith(unshown(name));
       Object.assign(image, { alt: name, title: name, src: address });
       item.append(image);
     }
-    if (!item.childElementCount) continue;
     item.append(id);
     items.push(item);
   }

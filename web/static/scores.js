@@ -1,15 +1,24 @@
-// How the scores of a verification spread: bars in the colours of the verdicts, stacked, with the bounds between them.
+// How the scores of a verification spread, or the distances of an identification: bars in the colours of the verdicts
+// or answers, with the bounds between them.
 
 import { axis, colour, figures } from "./curves.js";
 
 const LEAST_MS = 4000; // between two looks; a server that took long is left alone for longer
 const REST = 20; // times what the last answer took
 const HEIGHT = 220;
-const STACK = [
-  ["reject", ["reject"]],
-  ["review", ["reject", "review"]],
-  ["accept", ["reject", "review", "accept"]],
+// What stands highest is drawn first and the rest over it: a name, its colour, and what its height is the sum of. Wrong
+// answers are some of the others, so they stand before them, from the bottom.
+const VERDICTS = [
+  ["accept", "accept", ["reject", "review", "accept"]],
+  ["review", "review", ["reject", "review"]],
+  ["reject", "reject", ["reject"]],
 ];
+const ANSWERS = [
+  ["none", "unscorable", ["named", "none"]],
+  ["named", "accept", ["named"]],
+  ["wrong", "reject", ["wrong"]],
+];
+const NAMES = { none: "None of these", wrong: "Wrong ones among them" };
 
 function mark(chart, bounds) {
   const { ctx, bbox } = chart;
@@ -29,27 +38,27 @@ function mark(chart, bounds) {
 
 function draw(place, told) {
   place.replaceChildren();
-  const { bins, bounds } = told;
+  const { bins, bounds, scale } = told;
   const middles = bins.map(({ low, high }) => (low + high) / 2);
   const half = bins.length ? (bins[0].high - bins[0].low) / 2 : 0.5;
-  // The whole stack is drawn first and its lower parts over it.
-  const series = STACK.toReversed().map(([verdict]) => ({
-    label: verdict[0].toUpperCase() + verdict.slice(1),
-    stroke: colour(`--${verdict}`),
-    fill: colour(`--${verdict}`),
+  const parts = [...VERDICTS, ...ANSWERS].filter(([name]) => bins[0]?.[name] !== undefined);
+  const series = parts.map(([name, look]) => ({
+    label: NAMES[name] ?? name[0].toUpperCase() + name.slice(1),
+    stroke: colour(`--${look}`),
+    fill: colour(`--${look}`),
     width: 0,
     paths: uPlot.paths.bars({ size: [0.92, 60] }),
     points: { show: false },
-    value: (_, __, ___, index) => (index === null ? "–" : bins[index][verdict].toLocaleString()),
+    value: (_, __, ___, index) => (index === null ? "–" : bins[index][name].toLocaleString()),
   }));
-  const sums = STACK.toReversed().map(([, parts]) => bins.map((bin) => parts.reduce((sum, part) => sum + bin[part], 0)));
+  const sums = parts.map(([, , summed]) => bins.map((bin) => summed.reduce((sum, name) => sum + bin[name], 0)));
   const span = [Math.min(middles[0], ...bounds) - half * 2, Math.max(middles.at(-1), ...bounds) + half * 2];
   const options = {
     width: place.clientWidth,
     height: HEIGHT,
     scales: { x: { time: false, range: span }, y: { range: (_, __, most) => [0, Math.max(1, most * 1.05)] } },
     axes: [axis(figures), { ...axis((value) => value.toLocaleString()), size: 64 }],
-    series: [{ label: "Score", value: (_, value) => figures(value) }, ...series],
+    series: [{ label: scale === "distance" ? "Distance" : "Score", value: (_, value) => figures(value) }, ...series],
     cursor: { drag: { x: false, y: false } },
     hooks: { draw: [(chart) => mark(chart, bounds)] },
   };

@@ -1,7 +1,7 @@
 // Forms that send files: drop, previews, and the progress of the upload. Without this file they are plain forms.
 
 import { focusSummary } from "./countersign.js";
-import { tell as tellManifest } from "./manifest.js";
+import { tell as tellManifest, unshown } from "./manifest.js";
 
 const UNITS = ["bytes", "KB", "MB", "GB"];
 
@@ -41,10 +41,10 @@ function preview(input, file) {
     const address = URL.createObjectURL(file);
     image.alt = "";
     image.onload = () => URL.revokeObjectURL(address);
-    image.onerror = () => image.remove(); // a format that browsers do not show; its name and size stay
+    image.onerror = () => image.replaceWith(unshown(file.name));
     image.src = address;
     item.append(image);
-  }
+  } else if (/\.(pdf|tiff?)$/i.test(file.name)) item.append(unshown(file.name));
   item.append(`${file.name}, ${size(file.size)} `, remover(input, file));
   return item;
 }

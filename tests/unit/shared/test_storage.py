@@ -222,3 +222,14 @@ def test_what_finds_room_in_a_growing_blob_is_kept(store: FolderStore) -> None:
     store.extend("partial/one", 1000, content[1000:])
     with store.open("partial/one") as file:
         assert file.read() == content
+
+
+def test_what_was_drawn_long_ago_goes(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    assert store.expire("views", 60) == 0  # nobody has looked at anything yet
+    for key in ("views/old.png", "views/new.png", "uploads/old"):
+        store.put(key, [b"x"])
+    for key in ("views/old.png", "uploads/old"):
+        os.utime(tmp_path / key, (0, time.time() - 90))
+    assert store.expire("views", 60) == 1
+    assert [store.exists(key) for key in ("views/old.png", "views/new.png", "uploads/old")] == [False, True, True]

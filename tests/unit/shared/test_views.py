@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from shared.specs import NETWORKS, canvas_of
-from shared.views import canvas_named, canvas_view
+from shared.views import DRAWN, SENT, TEST, answer_key, canvas_named, canvas_view, view_key
 
 
 def test_what_a_model_sees_has_a_view_of_its_own() -> None:
@@ -22,3 +22,8 @@ def test_the_factors_of_a_model_belong_to_what_it_sees() -> None:
     assert canvas_named(canvas_view("ink", drawing)) == drawing
     for view in ("sent", "nothing", "ink-scaled-5-1", "ink-scaled-1-17", "ink-photo-scaled-2-1", "compact-scaled-2-1"):
         assert canvas_named(view) is None
+
+
+def test_what_is_drawn_lies_where_it_is_removed_in_time() -> None:
+    keys = view_key(7, SENT), answer_key("job_1", 3, TEST)
+    assert {key.split("/")[0] for key in keys} == set(DRAWN)

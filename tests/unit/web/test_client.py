@@ -193,6 +193,8 @@ def test_the_client_against_the_application(sqlite_app: Flask, sqlite_database: 
         assert caught.value.code == "job_not_finishable"
         assert [row["verdict"] for row in client.results(job["id"])] == [None]
         assert list(client.results(job["id"], "reject")) == []
+        assert list(client.results(job["id"], scored=True)) == []  # nothing is, so it ends and is not asked on and on
+        assert list(client.results(job["id"], after=1)) == []
         assert client.result(job["id"], 1)["verdict"] is None
 
 

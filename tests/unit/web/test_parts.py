@@ -123,3 +123,16 @@ def test_a_large_archive_goes_in_parts_before_its_job(sqlite_app: Flask, sqlite_
     assert len(batch) > PART
     assert sum(size for _, size in line.sent) >= len(batch)
     assert (job["state"], job["tag"], job["label"]) == ("queued", "night", "batch.zip")
+
+
+def test_what_was_sent_is_told_and_never_more_than_the_whole(sqlite_app: Flask, key: str) -> None:
+    told: list[tuple[int, int]] = []
+    line = BrokenLine(sqlite_app, half=(2,))
+    with Client("http://localhost", key, (0.0,), line, PART, lambda *each: told.append(each)) as client:
+        client.send_file(io.BytesIO(np.random.default_rng(3).bytes(2500)), "people.zip")
+        assert told[-1] == (2500, 2500)
+        assert {whole for _, whole in told} == {2500}
+        assert [done for done, _ in told if done <= 1000] == [1000]
+        told.clear()
+        client.send_file(io.BytesIO(b"small"), "small")
+        assert told == [(5, 5)]

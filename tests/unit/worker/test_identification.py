@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from PIL import Image
 
 from shared.errors import InvalidInput
-from shared.jobs.identified import kind_of, stream_identifications
+from shared.jobs.identified import stream_identifications
 from shared.jobs.lifecycle import claim_job, request_cancel, retry_job
 from shared.queue import TaskNames
 from shared.registry import delete_model, find_model
@@ -184,7 +184,7 @@ def test_bad_entries_cost_only_themselves(context: Context, tiny_model: ModelFil
         "test/empty/1.png": None,
     }
     broken = rows["test/ann/broken.png"]
-    assert (kind_of(broken), broken.truth, broken.correct, broken.distance) == ("error", "ann", None, None)
+    assert (broken.answer, broken.truth, broken.correct, broken.distance) == ("error", "ann", None, None)
     assert "cut short" in str(broken.message)
     report = job.report
     assert {item["entry"]: item["code"] for item in report["skipped_list"]} == {

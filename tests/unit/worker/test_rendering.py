@@ -74,3 +74,11 @@ def test_what_cannot_be_shown_leaves_nothing(sqlite_context: Context, regions: d
     assert not (sqlite_context.settings.home / "blobs" / "views").exists()
     render_view(sqlite_context, regions["blank.png"], SENT)
     assert picture(sqlite_context, regions["blank.png"], SENT).size == (120, 60)
+
+
+def test_a_picture_that_was_removed_is_drawn_anew(sqlite_context: Context, regions: dict[str, int]) -> None:
+    render_view(sqlite_context, regions["a.png"], SENT)
+    first = picture(sqlite_context, regions["a.png"], SENT).tobytes()
+    assert sqlite_context.store.expire("views", -60) == 1
+    render_view(sqlite_context, regions["a.png"], SENT)
+    assert picture(sqlite_context, regions["a.png"], SENT).tobytes() == first

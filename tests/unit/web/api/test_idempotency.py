@@ -157,7 +157,7 @@ def test_a_try_that_was_cut_off_after_it_queued_its_job(caller: Caller, database
 
 def test_a_slow_try_whose_place_was_taken_queues_nothing(database: Database) -> None:
     with database.write() as session, pytest.raises(Conflict) as refused:
-        idempotency.bind_job(session, "a token that is gone", "job_1")
+        idempotency.bind(session, "a token that is gone", "job_1")
     assert refused.value.code == "idempotency_in_flight"
 
 
@@ -174,3 +174,33 @@ def test_uploads_of_a_replayed_request_are_not_kept(caller: Caller, database: Da
     submit(caller)
     with database.read() as session:
         assert session.scalar(sa.select(sa.func.count()).select_from(Upload)) == 2
+
+
+def test_a_webhook_a_test_and_a_resend_are_made_once(caller: Caller, database: Database) -> None:
+    asked = {"url": "https://1.1.1.1/hook"}
+    first, again = (caller.post("/webhooks", json=asked, headers=KEY) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert (again.get_json(), again.headers["Location"]) == (first.get_json(), first.headers["Location"])
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert len(caller.get("/webhooks").get_json()["webhooks"]) == 1
+    changed = caller.post("/webhooks", json=asked | {"label": "desk"}, headers=KEY)
+    assert_problem(changed, 422, "idempotency_key_reused")
+    hook = f"/webhooks/{first.get_json()['id']}"
+    told = [caller.post(f"{hook}/test", headers={"Idempotency-Key": "test"}).get_json()["id"] for _ in range(2)]
+    assert told[0] == told[1]
+    log = caller.get(f"{hook}/deliveries").get_json()["deliveries"]
+    assert [each["id"] for each in log] == told[:1]
+    resend = f"{hook}/deliveries/{told[0]}/resend"
+    sent = [caller.post(resend, headers={"Idempotency-Key": "resend"}) for _ in range(2)]
+    assert [each.headers.get("Idempotent-Replayed") for each in sent] == [None, "true"]
+
+
+def test_a_webhook_of_a_try_that_was_cut_off_is_found_again(caller: Caller, database: Database) -> None:
+    """The server died between making it and keeping the answer."""
+    asked = {"url": "https://1.1.1.1/hook"}
+    made = caller.post("/webhooks", json=asked, headers=KEY).get_json()
+    with database.write() as session:
+        session.execute(sa.update(IdempotencyKey).values(status=None, body=None, location=None))
+    again = caller.post("/webhooks", json=asked, headers=KEY)
+    assert (again.status_code, again.get_json()) == (201, made)
+    assert len(caller.get("/webhooks").get_json()["webhooks"]) == 1

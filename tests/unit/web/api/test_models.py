@@ -14,9 +14,12 @@ from tests.factories import ModelFile, batch_of, png, register_model, unbacked_m
 from tests.unit.web.conftest import Caller
 
 
-def upload(caller: Caller, content: bytes, announced: bytes | None = None, query: str = "") -> TestResponse:
+def upload(
+    caller: Caller, content: bytes, announced: bytes | None = None, query: str = "", key: str | None = None
+) -> TestResponse:
     digest = base64.b64encode(hashlib.sha256(announced or content).digest()).decode()
-    return caller.post(f"/models{query}", data=content, headers={"Content-Digest": f"sha-256=:{digest}:"})
+    headers = {"Content-Digest": f"sha-256=:{digest}:"} | ({"Idempotency-Key": key} if key else {})
+    return caller.post(f"/models{query}", data=content, headers=headers)
 
 
 def verify(caller: Caller, model: str) -> Any:
@@ -71,6 +74,18 @@ def test_a_file_goes_out_and_comes_in_again(
     assert taken.headers["Location"].endswith("/models/brought@1")
     assert (taken.get_json()["digest"], taken.get_json()["network"]) == (made.digest, "compact")
     assert caller.get("/models/brought/file").data == answer.data
+
+
+def test_a_file_that_is_sent_again_under_its_key_is_registered_once(
+    caller: Caller, database: Database, store: FolderStore, tiny_model: ModelFile
+) -> None:
+    key = "file-1"
+    first, again = (upload(caller, tiny_model.content, key=key) for _ in range(2))
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.get_json() == first.get_json()
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert upload(caller, tiny_model.content[:-1], key=key).get_json()["code"] == "idempotency_key_reused"
+    assert len(caller.get("/models").get_json()["models"]) == 1
 
 
 def test_an_upload_that_cannot_be_used_leaves_nothing(

@@ -15,6 +15,7 @@ from shared.tables import Verdict
 from tests.factories import Doorbells, batch_job, png, scores, tune_job, unbacked_model, write_files
 from tests.unit.web.cli.conftest import Terminal
 from web.cli.main import VERDICTS, main
+from web.cli.output import sending
 
 
 def submit(terminal: Terminal, folder: Path, *options: str) -> str:
@@ -92,3 +93,19 @@ def test_exit_codes(terminal: Terminal, tmp_path: Path, doorbell: Doorbells) -> 
 @pytest.mark.parametrize("code", ["0  done", "1  refused", "2  wrong usage", "3  the server"])
 def test_exit_codes_are_written_down(terminal: Terminal, code: str) -> None:
     assert code in terminal.run("--help").output
+
+
+def test_what_is_sent_is_shown_at_a_terminal_while_it_is_sent(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with sending(quiet=False) as sent:
+        sent(1, 2)
+    assert capsys.readouterr().err == ""
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "120")
+    with sending(quiet=False) as sent:
+        sent(40_000_000, 120_000_000)
+    assert "40.0/120.0 MB" in capsys.readouterr().err
+    with sending(quiet=True) as sent:
+        sent(1, 2)
+    assert capsys.readouterr().err == ""

@@ -171,3 +171,13 @@ def test_no_page_has_inline_script_or_style(browser: Browser, path: str) -> None
 def test_nobody_fills_the_disk_through_the_login(stranger: Browser) -> None:
     answer = stranger.client.post("/login", data={"file": (io.BytesIO(b"x" * 200_000), "large.bin")})
     assert answer.status_code == 413
+
+
+def test_a_fresh_installation_says_where_its_password_is(stranger: Browser, first: FirstCredentials) -> None:
+    assert "one-time password was printed once" in stranger.text("/login")
+    stranger.log_in(first.name, first.password)
+    stranger.post(
+        "/account/password", old_password=first.password, new_password=OWN_PASSWORD, new_password_again=OWN_PASSWORD
+    )
+    stranger.post("/logout")
+    assert "printed once" not in stranger.text("/login")

@@ -217,3 +217,43 @@ def test_the_list_of_jobs_tells_the_outcome(browser: Browser, sqlite_database: D
 def test_a_failed_one_leads_back_to_its_form(browser: Browser, sqlite_database: Database) -> None:
     job = job_with(sqlite_database, [], state="failed", report={}, error_code="no_categories", error_message="None.")
     assert 'id="again" href="/identify"' in browser.text(f"/jobs/{job.public_id}")
+
+
+def test_answers_are_sorted_by_distance_and_paged_so(browser: Browser, sqlite_database: Database) -> None:
+    count = ANSWERS_SHOWN + 10
+    rows: list[dict[str, Any]] = [{"distance": (n * 37 % count) / 100} for n in range(count)]
+    rows[5] = {"nearest": None, "category": None, "distance": None}
+    page = f"/jobs/{job_with(sqlite_database, rows).public_id}"
+    scored = sorted((row["distance"], n) for n, row in enumerate(rows, 1) if row["distance"] is not None)
+    near = [str(n) for _, n in scored] + ["6"]
+    first = browser.text(f"{page}?order=near")
+    assert ROW.findall(first) == near[:ANSWERS_SHOWN]
+    assert '<option value="near" selected>' in first
+    link = re.search(r'href="([^"#]+)#results" rel="next"', first)
+    assert link
+    rest = browser.text(link[1].replace("&amp;", "&"))
+    assert ROW.findall(rest) == near[ANSWERS_SHOWN:]
+    assert ROW.findall(browser.text(f"{page}?order=far"))[:2] == near[-2:-4:-1]
+    assert ROW.findall(browser.text(f"{page}?order=far&answer=error")) == ["6"]
+    assert browser.get(f"{page}?order=alike").status_code == 422
+
+
+def test_the_spread_of_the_distances_as_json_table_and_csv(browser: Browser, sqlite_database: Database) -> None:
+    rows: list[dict[str, Any]] = [
+        {"distance": 0.41, "correct": True},
+        {"distance": 0.42, "correct": False},
+        {"distance": 0.9, "category": None, "correct": True},
+        {"distance": None, "category": None, "nearest": None},
+    ]
+    page = f"/jobs/{job_with(sqlite_database, rows).public_id}"
+    told = json.loads(browser.text(f"{page}/scores.json"))
+    assert (told["scale"], told["bounds"], told["ended"]) == ("distance", [0.8], True)
+    assert [told["bins"][0][name] for name in ("named", "none", "wrong")] == [2, 0, 1]
+    assert [told["bins"][-1][name] for name in ("named", "none", "wrong")] == [0, 1, 0]
+    lines = browser.text(f"{page}/scores.csv").splitlines()
+    assert lines[0] == "distance_from,distance_below,named,none,wrong"
+    assert (lines[1], len(lines)) == ("0.4,0.44,2,0,1", len(told["bins"]) + 1)
+    table = browser.text(f"{page}/scores")
+    assert '<th scope="col">None of these</th><th scope="col">Wrong ones among them</th>' in table
+    assert "0.4000 to 0.4400" in table
+    assert f'data-scores="{page}/scores.json"' in browser.text(page)

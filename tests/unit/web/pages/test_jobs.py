@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 import re
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -286,3 +286,28 @@ def test_failed_jobs_are_retried_from_the_list(browser: Browser, sqlite_database
     assert f'id="retry-{job.public_id}"' in browser.text("/jobs")
     assert browser.post(f"/jobs/{job.public_id}/retry", page="/jobs").status_code == 303
     assert f'id="cancel-{job.public_id}"' in browser.text("/jobs")
+
+
+def test_the_days_of_the_filter_are_the_readers(browser: Browser, sqlite_database: Database) -> None:
+    late = add_job(sqlite_database, label="late", created_at=datetime(2026, 3, 9, 20, 30, tzinfo=UTC))
+    autumn = add_job(sqlite_database, label="autumn", created_at=datetime(2026, 10, 25, 22, 30, tzinfo=UTC))
+
+    def found(day: str) -> set[str]:
+        text = browser.text(f"/jobs?since={day}&until={day}")
+        return {job.label for job in (late, autumn) if job.public_id in text}
+
+    assert found("2026-03-09") == {"late"}
+    assert "From (UTC)</label>" in browser.text("/jobs")
+    browser.client.set_cookie("zone", "Asia/Tokyo")
+    assert (found("2026-03-09"), found("2026-03-10")) == (set(), {"late"})
+    assert "From</label>" in browser.text("/jobs")
+    browser.client.set_cookie("zone", "Europe/Berlin")  # a day of 25 hours
+    assert (found("2026-10-25"), found("2026-10-26")) == ({"autumn"}, set())
+    for nonsense in ("../../etc/passwd", "Nowhere", "Europe", "UTC+99"):
+        browser.client.set_cookie("zone", nonsense)
+        assert found("2026-03-09") == {"late"}, nonsense
+
+
+@pytest.mark.parametrize("day", ["0001-01-01", "9999-12-31", "10000-01-01"])
+def test_a_day_at_the_end_of_time_is_refused(browser: Browser, day: str) -> None:
+    assert browser.get(f"/jobs?until={day}").status_code == 422
