@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.specs import NETWORKS, TrainSpec, TuneSpec
+from shared.networks import NETWORKS
+from shared.specs import TrainSpec, TuneSpec
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.specs import NETWORKS, EvaluateSpec, JobSpec, Preprocessing, TrainSpec, VerifySpec, canvas_of
+from shared.networks import NETWORKS
+from shared.specs import EvaluateSpec, JobSpec, Preprocessing, TrainSpec, VerifySpec, canvas_of
 
 
 def test_the_defaults_are_the_issues() -> None:
