@@ -59,6 +59,19 @@ def _grey_if_ink(channels: int, info: ValidationInfo) -> int:
     return channels
 
 
+def _has_ink(preset: str, info: ValidationInfo) -> str:
+    network = NETWORKS.get(info.data.get("network", ""))
+    if preset != "signature" and info.data.get("ink") == "binary":
+        raise PydanticCustomError("preset_of_ink", "binary ink is looked for in signatures only")
+    if preset != "signature" and network is not None and network.scale == "keep":
+        raise PydanticCustomError(
+            "preset_of_ink",
+            "the network {network} looks at ink: use the preset signature, or another network",
+            {"network": network.name},
+        )
+    return preset
+
+
 class Preprocessing(Spec):
     """How a decoded image becomes the network's canvas; part of the model version."""
 
@@ -216,6 +229,7 @@ class TrainSpec(Spec):
     seed: int = Field(default=1, ge=0, lt=2**31, description="seed of the split, the weights and the batches")
     make_default: bool = Field(default=False, description="use the result for verifications that name no model")
 
+    _ink_alone = field_validator("preset")(_has_ink)
     _grey = field_validator("channels")(_grey_if_ink)
 
     @model_validator(mode="wrap")
@@ -237,20 +251,6 @@ class TrainSpec(Spec):
             return []
         fields = type(self).model_fields
         return [name.replace("_", " ") for name in OF_DESCENT if getattr(self, name) != fields[name].default]
-
-    @field_validator("preset")
-    @classmethod
-    def _has_ink(cls, preset: str, info: ValidationInfo) -> str:
-        network = NETWORKS.get(info.data.get("network", ""))
-        if preset != "signature" and info.data.get("ink") == "binary":
-            raise PydanticCustomError("preset_of_ink", "binary ink is looked for in signatures only")
-        if preset != "signature" and network is not None and network.scale == "keep":
-            raise PydanticCustomError(
-                "preset_of_ink",
-                "the network {network} looks at ink: use the preset signature, or another network",
-                {"network": network.name},
-            )
-        return preset
 
     @field_validator("pretrained")
     @classmethod
@@ -326,6 +326,9 @@ class TuneSpec(Spec):
     network: NetworkName = Field(
         default="compact", description="network of the catalogue; ink, mostly the best, has one setting to tune"
     )
+    ink: InkName = Field(
+        default="grey", description="binary: all ink is made black, in each trial and in the training that follows"
+    )
     preset: PresetName = Field(
         default="signature", description="signature: the ink alone; photo: the whole picture, of whatever it is"
     )
@@ -334,6 +337,14 @@ class TuneSpec(Spec):
     epochs: int = Field(default=10, ge=1, le=1000, description="epochs of a trial in each fold")
     folds: int = Field(default=3, ge=2, le=10, description="folds of writers whose validation EERs are averaged")
     seed: int = Field(default=1, ge=0, lt=2**31, description="seed of the folds, the settings tried and the trainings")
+
+    _ink_alone = field_validator("preset")(_has_ink)
+    _grey = field_validator("channels")(_grey_if_ink)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the images of its trials become canvases."""
+        return canvas_of(self.network, self.preset, self.channels, self.ink)
 
 
 JobSpec = Annotated[

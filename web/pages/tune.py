@@ -21,7 +21,7 @@ from web.pages.archives import archive_values, submit_archive
 from web.pages.forms import FormFault, spec_fields
 from web.services import services
 
-ADVANCED = ("preset", "channels", "seed")
+ADVANCED = ("ink", "preset", "channels", "seed")
 WHY = {  # a trial failed
     "loss_not_finite": "its loss grew beyond all numbers",
     "out_of_memory": "it needed more memory than there is",
