@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from shared.calibration import Calibration
 from shared.errors import InvalidInput
-from shared.specs import NETWORKS, ComparerName, Preprocessing
+from shared.networks import NETWORKS, ComparerName
+from shared.specs import Preprocessing
 
 META_KEY = "countersign"  # of the header's metadata
 MAX_HEADER = 16 * 2**20  # bytes; the names of the writers stand in it

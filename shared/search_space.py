@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from shared.specs import NETWORKS, TrainSpec, TuneSpec
+from shared.networks import NETWORKS
+from shared.specs import TrainSpec, TuneSpec
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ _OF_ALL = (
     Setting("weight_decay", low=1e-6, high=1e-2),
     Setting("augmentation", choices=("none", "light", "strong")),
 )
+_OF_IMAGES = ("ink", "preset", "channels")  # not tried; told of a trial where they are not as they would be anyway
 
 
 def search_space(network: str) -> tuple[Setting, ...]:
@@ -75,7 +77,8 @@ def default_params(network: str) -> dict[str, Any]:
 
 def trial_fields(spec: TuneSpec, params: Mapping[str, Any]) -> dict[str, Any]:
     """The training that a trial with ``params`` stands for, as the fields of the API and the form."""
-    images = {} if spec.preset == "signature" else {"preset": spec.preset, "channels": spec.channels}
+    default = type(spec).model_fields
+    images = {name: getattr(spec, name) for name in _OF_IMAGES if getattr(spec, name) != default[name].default}
     epochs = {} if NETWORKS[spec.network].closed_form else {"epochs": spec.epochs}
     fields = {"name": spec.name, "network": spec.network, **images, **epochs}
     return {**fields, **params, "seed": spec.seed}

@@ -1,8 +1,7 @@
-"""What a job asks for, and the catalogue of networks: one definition for form, API, database and worker."""
+"""What a job asks for: one definition for form, API, database and worker."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from pydantic import (
@@ -19,55 +18,8 @@ from pydantic import (
 )
 from pydantic_core import PydanticCustomError
 
-ComparerName = Literal["euclidean", "cosine", "weighted-l1", "local"]
+from shared.networks import NETWORKS, NetworkName
 
-
-@dataclass(frozen=True, slots=True)
-class NetworkInfo:
-    """One network of the catalogue. ``height`` and ``width`` are of its input canvas, in pixels.
-
-    ``representation`` is the length of what it makes of one canvas. ``comparer`` is how two of those are compared
-    when the recipe does not say: ``local`` networks know no other way. ``pretrained`` networks can start from a file
-    of torchvision's weights. ``scale`` is how ink meets the canvas (see :class:`Preprocessing`). A ``closed_form``
-    network is solved in one step, not trained by descent.
-    """
-
-    name: str
-    title: str
-    height: int
-    width: int
-    representation: int
-    comparer: ComparerName = "euclidean"
-    pretrained: bool = False
-    scale: Literal["fit", "keep"] = "fit"
-    closed_form: bool = False
-
-
-NETWORKS = {
-    info.name: info
-    for info in (
-        NetworkInfo(
-            "ink",
-            "Statistics of the ink, compared by learned weights; trains in seconds",
-            704,
-            1280,
-            5084,
-            "local",
-            scale="keep",
-            closed_form=True,
-        ),
-        NetworkInfo("compact", "Compact residual network, under 2 million weights", 96, 192, 128),
-        NetworkInfo("seed", "The article's network: 4 convolutions, 3 poolings, 2 dense layers", 105, 105, 128),
-        NetworkInfo("signet", "SigNet (Dey et al. 2017) with local response norm; 114 million weights", 155, 220, 128),
-        NetworkInfo("signet-bn", "SigNet with batch norm in place of local response norm", 155, 220, 128),
-        NetworkInfo("conv4", "Four blocks of 64 channels (Vinyals et al. 2016), for small pictures", 64, 64, 128),
-        NetworkInfo("resnet18", "ResNet of 18 layers, 11 million weights", 224, 224, 128, pretrained=True),
-        NetworkInfo("resnet34", "ResNet of 34 layers, 21 million weights", 224, 224, 128, pretrained=True),
-        NetworkInfo("resnet50", "ResNet of 50 layers, 24 million weights", 224, 224, 128, pretrained=True),
-    )
-}
-
-NetworkName = Literal["ink", "compact", "seed", "signet", "signet-bn", "conv4", "resnet18", "resnet34", "resnet50"]
 OptimiserName = Literal["adam", "adamw", "rmsprop", "sgd"]
 LossName = Literal["contrastive", "triplet", "cross-entropy", "multi-similarity", "pair-cross-entropy"]
 MiningName = Literal["semi-hard", "hard", "all"]
@@ -105,6 +57,19 @@ def _grey_if_ink(channels: int, info: ValidationInfo) -> int:
     if channels != 1 and info.data.get("preset") == "signature":
         raise PydanticCustomError("channels_of_ink", "the preset signature looks at grey ink: 3 channels need photo")
     return channels
+
+
+def _has_ink(preset: str, info: ValidationInfo) -> str:
+    network = NETWORKS.get(info.data.get("network", ""))
+    if preset != "signature" and info.data.get("ink") == "binary":
+        raise PydanticCustomError("preset_of_ink", "binary ink is looked for in signatures only")
+    if preset != "signature" and network is not None and network.scale == "keep":
+        raise PydanticCustomError(
+            "preset_of_ink",
+            "the network {network} looks at ink: use the preset signature, or another network",
+            {"network": network.name},
+        )
+    return preset
 
 
 class Preprocessing(Spec):
@@ -264,6 +229,7 @@ class TrainSpec(Spec):
     seed: int = Field(default=1, ge=0, lt=2**31, description="seed of the split, the weights and the batches")
     make_default: bool = Field(default=False, description="use the result for verifications that name no model")
 
+    _ink_alone = field_validator("preset")(_has_ink)
     _grey = field_validator("channels")(_grey_if_ink)
 
     @model_validator(mode="wrap")
@@ -285,20 +251,6 @@ class TrainSpec(Spec):
             return []
         fields = type(self).model_fields
         return [name.replace("_", " ") for name in OF_DESCENT if getattr(self, name) != fields[name].default]
-
-    @field_validator("preset")
-    @classmethod
-    def _has_ink(cls, preset: str, info: ValidationInfo) -> str:
-        network = NETWORKS.get(info.data.get("network", ""))
-        if preset != "signature" and info.data.get("ink") == "binary":
-            raise PydanticCustomError("preset_of_ink", "binary ink is looked for in signatures only")
-        if preset != "signature" and network is not None and network.scale == "keep":
-            raise PydanticCustomError(
-                "preset_of_ink",
-                "the network {network} looks at ink: use the preset signature, or another network",
-                {"network": network.name},
-            )
-        return preset
 
     @field_validator("pretrained")
     @classmethod
@@ -374,6 +326,9 @@ class TuneSpec(Spec):
     network: NetworkName = Field(
         default="compact", description="network of the catalogue; ink, mostly the best, has one setting to tune"
     )
+    ink: InkName = Field(
+        default="grey", description="binary: all ink is made black, in each trial and in the training that follows"
+    )
     preset: PresetName = Field(
         default="signature", description="signature: the ink alone; photo: the whole picture, of whatever it is"
     )
@@ -382,6 +337,14 @@ class TuneSpec(Spec):
     epochs: int = Field(default=10, ge=1, le=1000, description="epochs of a trial in each fold")
     folds: int = Field(default=3, ge=2, le=10, description="folds of writers whose validation EERs are averaged")
     seed: int = Field(default=1, ge=0, lt=2**31, description="seed of the folds, the settings tried and the trainings")
+
+    _ink_alone = field_validator("preset")(_has_ink)
+    _grey = field_validator("channels")(_grey_if_ink)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the images of its trials become canvases."""
+        return canvas_of(self.network, self.preset, self.channels, self.ink)
 
 
 JobSpec = Annotated[

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 
-from shared.specs import NETWORKS, Preprocessing, canvas_of
+from shared.networks import NETWORKS
+from shared.specs import Preprocessing, canvas_of
 
 SENT = "sent"  # the region as it was sent; other views are canvases, as networks see them
 

@@ -22,9 +22,10 @@ from shared.db import Database, utcnow
 from shared.errors import Unavailable
 from shared.jobs.chunks import Claim, Scored
 from shared.model_files import ModelMeta
+from shared.networks import NETWORKS
 from shared.registry import add_model
 from shared.search_space import trial_command, trial_fields
-from shared.specs import NETWORKS, Preprocessing, TuneSpec
+from shared.specs import Preprocessing, TuneSpec
 from shared.storage import FolderStore, Stored
 from shared.tables import (
     Chunk,

@@ -12,7 +12,8 @@ from sqlalchemy.orm import Session
 
 from shared.calibration import Calibration, calibration_of
 from shared.jobs.queries import list_evaluations
-from shared.specs import NETWORKS, OF_DESCENT
+from shared.networks import NETWORKS
+from shared.specs import OF_DESCENT
 from shared.tables import Job, ModelVersion
 
 FEW_WRITERS = 20  # of a calibration

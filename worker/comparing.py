@@ -16,7 +16,7 @@ from worker.ml.compare import Comparer, Representations
 from worker.ml.embedder import Embedder
 from worker.ml.evaluation import Scores
 from worker.ml.metrics import Doubles
-from worker.ml.refsets import SetShape, score_sets, shapes_of
+from worker.ml.refsets import SetShape, rank_sets, score_sets, shapes_of
 from worker.ml.sampling import Labels
 from worker.ml.trials import Pairs, Sets
 
@@ -72,7 +72,10 @@ def score_pairs(
 def score_reference_sets(
     sets: Sets, labels: Labels, rows: Representations, compare: Comparer, calibration: Calibration | None, told: Told
 ) -> Scores:
-    """The scores of questioned images against reference sets: the mean distance, and the calibrated set score."""
+    """The scores of questioned images against reference sets: the mean distance, and the calibrated set score.
+
+    Sets are ranked by that score, not by its likelihood ratio: beyond the bounds of a calibration all ratios are equal.
+    """
     members = [sets.references[writer] for writer in sets.writer.tolist()]
     sizes = np.array([len(one) for one in members], np.int64)
     references = np.concatenate([np.zeros(0, np.int64), *members])
@@ -81,27 +84,27 @@ def score_reference_sets(
     mean: Doubles = np.zeros(0)
     if len(sizes):
         mean = np.add.reduceat(distances.astype(np.float64), starts) / sizes
-    llr = None
+    llr = fused = None
     if calibration is not None and len(sizes):
-        llr = _set_llr(sets, rows, compare, calibration, distances, sizes)
-    fused = None if llr is None else -llr
+        score, llr = _rank(sets, rows, compare, calibration, distances, sizes)
+        fused = -score
     return Scores(sets.kind, sets.writer, labels.writer[sets.questioned], mean, llr, fused)
 
 
-def _set_llr(
+def _rank(
     sets: Sets,
     rows: Representations,
     compare: Comparer,
     calibration: Calibration,
     distances: NDArray[np.float32],
     sizes: Integers,
-) -> Doubles:
+) -> tuple[Doubles, Doubles]:
     shapes = {}
     for writer, members in sets.references.items():
         own = np.asarray(rows[members])  # one set at a time is in memory
         inside = tuple(range(len(members)))
         shapes[writer] = shapes_of(own, [inside], compare, calibration.pool)[inside]
-    return score_sets(calibration, distances, sizes, [shapes[writer] for writer in sets.writer.tolist()])
+    return rank_sets(calibration, distances, sizes, [shapes[writer] for writer in sets.writer.tolist()])
 
 
 def _mapped(path: Path, shape: tuple[int, int], kind: np.dtype[Any]) -> NDArray[np.floating[Any]]:

@@ -16,8 +16,9 @@ from shared.calibration import Calibration
 from shared.errors import NotFound
 from shared.jobs.lifecycle import succeed_job, tell
 from shared.model_files import ModelMeta
+from shared.networks import NETWORKS
 from shared.registry import add_model, in_turn
-from shared.specs import NETWORKS, TrainSpec
+from shared.specs import TrainSpec
 from shared.tables import Epoch, ModelVersion
 from worker.beginning import Beginning
 from worker.calibrating import calibrate_training

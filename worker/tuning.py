@@ -21,7 +21,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from shared.errors import TrainingFailed
 from shared.jobs.lifecycle import succeed_job, tell
 from shared.search_space import trial_command, trial_fields
-from shared.specs import TrainSpec, TuneSpec, canvas_of
+from shared.specs import TrainSpec, TuneSpec
 from shared.tables import Job, Trial, TrialState
 from worker.context import Context
 from worker.dataset import Dataset
@@ -81,9 +81,8 @@ class _Tuning:
 
     def run(self) -> None:
         """Read the data, part the writers into folds, and try settings until all trials have an end."""
-        preprocessing = canvas_of(self._spec.network, self._spec.preset, self._spec.channels)
         with self._solo.folder() as folder:
-            data = self._solo.read_dataset(folder, preprocessing)
+            data = self._solo.read_dataset(folder, self._spec.preprocessing)
             folds = _folds_of(data, self._spec)
             study = open_study(JournalStorage(JobJournal(self._database, self._claim)), self._spec)
             while len(settled := settled_trials(study, _failed_itself)) < self._spec.trials:

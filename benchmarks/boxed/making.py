@@ -22,7 +22,8 @@ from torch import nn
 from benchmarks.boxed.measuring import completed
 from shared.calibration import Calibration
 from shared.model_files import ModelMeta
-from shared.specs import NETWORKS, Preprocessing, TrainSpec
+from shared.networks import NETWORKS
+from shared.specs import Preprocessing, TrainSpec
 from worker.digests import summary_of
 from worker.ml.calibrate import calibrate_model
 from worker.ml.checkpoint import save_model

@@ -17,9 +17,10 @@ from shared.errors import InvalidInput, NotFound
 from shared.jobs.idempotency import bind
 from shared.jobs.uploads import add_upload, storable, use_upload
 from shared.manifest import ImageRef, check_manifest
+from shared.networks import NETWORKS
 from shared.queue import SOLO_TASKS, Doorbell, QueueNames, TaskNames
 from shared.registry import default_model, usable_model
-from shared.specs import NETWORKS, EvaluateSpec, IdentifySpec, TrainSpec, TuneSpec, VerifySpec
+from shared.specs import EvaluateSpec, IdentifySpec, TrainSpec, TuneSpec, VerifySpec
 from shared.storage import BlobStore, Stored
 from shared.tables import Chunk, Comparison, Job, ReferenceSet, Region, Upload
 from shared.tables.base import public_id

@@ -12,7 +12,8 @@ from shared.errors import InvalidInput
 from shared.jobs import queries, reviews
 from shared.jobs.queries import Answer
 from shared.jobs.reviews import Decided, decide, take_back
-from shared.specs import NETWORKS, Preprocessing, canvas_of
+from shared.networks import NETWORKS
+from shared.specs import Preprocessing, canvas_of
 from shared.tables import ModelVersion, Region
 from shared.views import canvas_view
 from web import auth

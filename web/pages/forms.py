@@ -11,7 +11,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 
 from shared.errors import CountersignError
-from shared.specs import NETWORKS
+from shared.networks import NETWORKS
 from web.locales import shown, written
 
 LIMITS = {Ge: ("ge", "at least"), Gt: ("gt", "more than"), Le: ("le", "at most"), Lt: ("lt", "less than")}

@@ -10,7 +10,8 @@ from flask.typing import ResponseReturnValue
 
 from shared import registry
 from shared.errors import CountersignError
-from shared.specs import DEFAULT, NETWORKS, TrainSpec
+from shared.networks import NETWORKS
+from shared.specs import DEFAULT, TrainSpec
 from web import auth
 from web.pages.again import Earlier, earlier_of, submit_again
 from web.pages.archives import FIELDS, archive_values, chosen_of, submit_archive

@@ -11,8 +11,9 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy.orm import Session
 
 from shared.jobs.trials import list_trials, progress_of_best, ranked
+from shared.networks import NETWORKS
 from shared.search_space import search_space, trial_fields
-from shared.specs import NETWORKS, TuneSpec
+from shared.specs import TuneSpec
 from shared.tables import Job, JobState, Trial
 from web.api.jobs import load_job
 from web.api.trials import trials_download
@@ -20,7 +21,7 @@ from web.pages.archives import archive_values, submit_archive
 from web.pages.forms import FormFault, spec_fields
 from web.services import services
 
-ADVANCED = ("preset", "channels", "seed")
+ADVANCED = ("ink", "preset", "channels", "seed")
 WHY = {  # a trial failed
     "loss_not_finite": "its loss grew beyond all numbers",
     "out_of_memory": "it needed more memory than there is",

@@ -17,7 +17,7 @@ from torch import nn
 
 from shared.errors import InvalidInput
 from shared.model_files import META_KEY, ModelMeta
-from shared.specs import NETWORKS, ComparerName
+from shared.networks import NETWORKS, ComparerName
 from worker.ml.compare import comparer
 from worker.ml.networks import build
 from worker.ml.weighted_l1 import give_comparison

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from shared.specs import ComparerName
+from shared.networks import ComparerName
 
 Floats = NDArray[np.float32]
 Integers = NDArray[np.int64]

@@ -44,7 +44,7 @@ class Scores:
 
     ``writer`` is whose references were used, ``signer`` whom the questioned image is filed under, as numbers from 0.
     ``distance`` is the model's, of a set the mean. ``llr`` is its log10 likelihood ratio, None before it is calibrated.
-    ``fused`` is the set score that verification judges, lower is more alike; None where that is the distance.
+    ``fused`` is the set score that ``llr`` is made of, lower is more alike; None where that is the distance.
     """
 
     kind: Integers
@@ -65,7 +65,7 @@ class Scores:
 
     @property
     def score(self) -> Doubles:
-        """What verification judges, lower is more alike: the fused score where there is one, else the distance."""
+        """What ranks the comparisons, lower is more alike: the fused score where there is one, else the distance."""
         return self.distance if self.fused is None else self.fused
 
 

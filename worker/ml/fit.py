@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.errors import TrainingFailed
-from shared.specs import NETWORKS, ComparerName, Preprocessing, TrainSpec
+from shared.networks import NETWORKS, ComparerName
+from shared.specs import Preprocessing, TrainSpec
 from worker.ml.augmentation import augment, augmentation_of
 from worker.ml.average import RunningAverage, copies
 from worker.ml.checkpoint import Checkpoint, Tensors, load_checkpoint, save_checkpoint

@@ -105,12 +105,28 @@ def score_sets(
     shapes: Sequence[SetShape],
 ) -> Doubles:
     """The log10 likelihood ratios (N,) of N comparisons; the arguments are as in :func:`set_features`."""
+    return rank_sets(calibration, distances, sizes, shapes)[1]
+
+
+def rank_sets(
+    calibration: Calibration,
+    distances: NDArray[np.floating[Any]],
+    sizes: Integers,
+    shapes: Sequence[SetShape],
+) -> tuple[Doubles, Doubles]:
+    """The scores (N,) of N comparisons as :func:`score_sets` takes them, and their log10 likelihood ratios (N,).
+
+    Higher scores are more alike. They are in the order of the ratios, but go on where those stop at their bounds or
+    stand on a step of the curve, so that nothing is tied that differs.
+    """
     features = set_features(distances, sizes, shapes)
-    llr = np.zeros(len(sizes))
+    score, llr = np.zeros(len(sizes)), np.zeros(len(sizes))
     for size in np.unique(sizes).tolist():
         fitted, which = calibration.of_size(size), sizes == size
-        llr[which] = llr_of(fitted, {name: features[name][which] for name in fitted.weights})
-    return llr
+        own = {name: features[name][which] for name in fitted.weights}
+        score[which] = llr_before_clipping(fitted.weights, fitted.offset, None, own)
+        llr[which] = llr_of(fitted, own)
+    return score, llr
 
 
 def llr_of(fitted: SetCalibration, features: dict[str, Doubles]) -> Doubles:

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from shared.specs import ComparerName, LossName
+from shared.networks import ComparerName
+from shared.specs import LossName
 
 
 @dataclass(frozen=True, slots=True)

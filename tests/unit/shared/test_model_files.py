@@ -13,7 +13,7 @@ import torch
 
 from shared.errors import InvalidInput
 from shared.model_files import FINGERPRINTS, META_KEY, check_model_file, fingerprint
-from shared.specs import NETWORKS
+from shared.networks import NETWORKS
 from tests.factories import ModelFile
 from worker.ml.checkpoint import build_empty, load_model
 

@@ -3,7 +3,8 @@ from __future__ import annotations
 import pytest
 from pydantic import TypeAdapter, ValidationError
 
-from shared.specs import NETWORKS, EvaluateSpec, JobSpec, Preprocessing, TrainSpec, VerifySpec, canvas_of
+from shared.networks import NETWORKS
+from shared.specs import EvaluateSpec, JobSpec, Preprocessing, TrainSpec, TuneSpec, VerifySpec, canvas_of
 
 
 def test_the_defaults_are_the_issues() -> None:
@@ -121,10 +122,13 @@ def test_signatures_in_colour_are_no_preprocessing() -> None:
         Preprocessing(height=32, width=32, channels=3)
 
 
-def test_ink_is_not_looked_for_in_photos() -> None:
+@pytest.mark.parametrize("spec", [TrainSpec, TuneSpec])
+def test_ink_is_not_looked_for_in_photos(spec: type[TrainSpec | TuneSpec]) -> None:
     with pytest.raises(ValidationError, match="looks at ink"):
-        TrainSpec.model_validate({"network": "ink", "preset": "photo"})
-    assert TrainSpec.model_validate({"network": "conv4", "preset": "photo"}).preset == "photo"
+        spec.model_validate({"network": "ink", "preset": "photo"})
+    with pytest.raises(ValidationError, match="3 channels need photo"):
+        spec.model_validate({"network": "conv4", "preset": "signature", "channels": 3})
+    assert spec.model_validate({"network": "conv4", "preset": "photo"}).preset == "photo"
 
 
 @pytest.mark.parametrize(
@@ -141,10 +145,14 @@ def test_writers_are_named_by_commas_or_by_spaces(named: str, chosen: set[str] |
     assert EvaluateSpec(writers=named).chosen_writers() == chosen
 
 
-def test_ink_is_binary_in_signatures_only() -> None:
-    assert TrainSpec(ink="binary").preprocessing == canvas_of("ink", ink="binary")
+@pytest.mark.parametrize("spec", [TrainSpec, TuneSpec])
+def test_ink_is_binary_in_signatures_only(spec: type[TrainSpec | TuneSpec]) -> None:
+    assert spec(network="ink", ink="binary").preprocessing == canvas_of("ink", ink="binary")
     with pytest.raises(ValidationError, match="signatures only") as caught:
-        TrainSpec.model_validate({"ink": "binary", "preset": "photo"})
+        spec.model_validate({"network": "compact", "ink": "binary", "preset": "photo"})
     assert [error["loc"] for error in caught.value.errors()] == [("preset",)]
+
+
+def test_old_canvases_are_of_grey_ink() -> None:
     old = canvas_of("ink").model_dump(mode="json", exclude={"ink"})
     assert Preprocessing.model_validate(old) == canvas_of("ink"), "a model file made before"

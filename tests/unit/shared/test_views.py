@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from shared.specs import NETWORKS, canvas_of
+from shared.networks import NETWORKS
+from shared.specs import canvas_of
 from shared.views import DRAWN, SENT, TEST, answer_key, canvas_named, canvas_view, view_key
 
 

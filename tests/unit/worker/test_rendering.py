@@ -7,7 +7,7 @@ import pytest
 import sqlalchemy as sa
 from PIL import Image
 
-from shared.specs import NETWORKS
+from shared.networks import NETWORKS
 from shared.tables import Region
 from shared.views import SENT, canvas_named, view_key
 from tests.factories import batch_of, blank_png, drawing, encoded, png

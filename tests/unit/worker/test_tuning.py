@@ -15,12 +15,13 @@ from shared.db import Database
 from shared.errors import TrainingFailed
 from shared.jobs.lifecycle import claim_job, request_cancel, retry_job
 from shared.search_space import default_params
-from shared.specs import TrainSpec, TuneSpec
+from shared.specs import InkName, TrainSpec, TuneSpec
 from shared.tables import Job, JobState, Trial, TrialState
 from tests.factories import expire, reload, training_files, zip_of
 from tests.unit.worker.conftest import send, submissions
 from worker import solo
 from worker.context import Context
+from worker.ml.images import decode, prepare
 from worker.ml.trained import EpochRow, FitResult, Stopped
 from worker.tuning import MAX_STARTS, tune_job
 
@@ -65,6 +66,7 @@ class FakeFit:
     eer: Callable[[TrainSpec], float] = eer_of
     before: Callable[[int, TrainSpec], None] = lambda begun, recipe: None
     begun: list[tuple[TrainSpec, Any]] = field(default_factory=list)
+    canvases: set[bytes] = field(default_factory=set)
 
     def __call__(
         self,
@@ -78,6 +80,7 @@ class FakeFit:
         on_checkpoint: Any,
     ) -> FitResult:
         self.begun.append((recipe, split))
+        self.canvases |= {canvas.tobytes() for canvas in images}
         self.before(len(self.begun), recipe)
         for epoch in range(1, recipe.epochs + 1):
             if should_stop():
@@ -135,6 +138,20 @@ def test_the_best_trial_is_told_with_the_way_to_train_like_it(sqlite_context: Co
         "countersign submit train PATH --name tuned --network compact --epochs 2"
     )
     assert f"--learning-rate {best.params['learning_rate']}" in report["best"]["command"]
+
+
+@pytest.mark.parametrize("ink", ["grey", "binary"])
+def test_the_ink_of_a_search_is_that_of_its_trials_and_of_what_it_recommends(
+    sqlite_context: Context, ink: InkName
+) -> None:
+    context, fake, asked = sqlite_context, FakeFit(), TuneSpec(ink=ink).preprocessing
+    job = submit(context, ink=ink)
+    tune_job(context, job.public_id, fake)
+    assert {recipe.preprocessing for recipe, _ in fake.begun} == {asked}
+    assert fake.canvases == {prepare(decode(image), asked).tobytes() for image in dict(FILES).values()}
+    best = reload(context.database, job).report["best"]
+    assert TrainSpec.model_validate(best["fields"]).preprocessing == asked
+    assert ("--ink binary" in best["command"]) == (ink == "binary")
 
 
 def test_every_fold_judges_on_writers_that_it_did_not_learn_from(sqlite_context: Context) -> None:

@@ -14,7 +14,7 @@ from rich.console import Console
 from shared.config import Settings
 from shared.db import Database
 from shared.search_space import default_params, search_space, trial_command
-from shared.specs import TuneSpec
+from shared.specs import TrainSpec, TuneSpec
 from shared.tables import Job, JobState, Trial
 from tests.factories import Doorbells, training_files, tune_job, tune_report, write_files
 from tests.unit.web.cli.conftest import Terminal, served
@@ -120,8 +120,14 @@ def test_the_command_told_is_one_that_exists(loss: str) -> None:
         for item in search_space("compact")[1:]
         if item.applies(params)
     }
-    words = trial_command(TuneSpec(preset="photo", channels=3), params).split()
+    for spec in (TuneSpec(preset="photo", channels=3), TuneSpec(ink="binary")):
+        check_command(trial_command(spec, params).split(), params, spec)
+
+
+def check_command(words: list[str], params: dict[str, Any], spec: TuneSpec) -> None:
     assert words[:4] == ["countersign", "submit", "train", "PATH"]
     context = submit_train.make_context("train", [".", *words[4:]])
     given = {name: value for name, value in context.params.items() if value not in (None, False)}
     assert {name: str(given[name]) for name in params} == {name: str(value) for name, value in params.items()}
+    told = TrainSpec.model_validate({name: value for name, value in given.items() if name in TrainSpec.model_fields})
+    assert told.preprocessing == spec.preprocessing

@@ -8,7 +8,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from shared.specs import NETWORKS, Preprocessing
+from shared.networks import NETWORKS
+from shared.specs import Preprocessing
 from worker.ml.embedder import Embedder, as_input
 from worker.ml.networks import build
 

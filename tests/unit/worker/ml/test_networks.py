@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from shared.errors import InvalidInput
-from shared.specs import NETWORKS
+from shared.networks import NETWORKS
 from worker.ml.networks import build
 from worker.ml.networks.resnets import ResNet
 from worker.ml.networks.signet import LocalNorm

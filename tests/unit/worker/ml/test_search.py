@@ -6,8 +6,9 @@ from typing import Any
 import optuna
 import pytest
 
+from shared.networks import NETWORKS
 from shared.search_space import default_params, search_space, trial_fields
-from shared.specs import NETWORKS, TrainSpec, TuneSpec
+from shared.specs import TrainSpec, TuneSpec
 from worker.ml.search import StepMedianPruner, ask, open_study, settled_trials, suggest
 
 SPEC = TuneSpec(trials=12, epochs=4, folds=2, seed=3)

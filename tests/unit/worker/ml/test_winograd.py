@@ -11,7 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from shared.specs import NETWORKS, Preprocessing, TrainSpec, canvas_of
+from shared.networks import NETWORKS
+from shared.specs import Preprocessing, TrainSpec, canvas_of
 from worker.ml.compare import euclidean
 from worker.ml.embedder import Embedder
 from worker.ml.fit import fit

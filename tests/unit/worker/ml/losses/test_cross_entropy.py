@@ -154,10 +154,15 @@ def test_without_pairs_of_one_writer_random_ones_are_still_scored() -> None:
     assert scored_pairs(torch.tensor([1, 2, 3]), torch.zeros(3, dtype=torch.bool)).kinds.tolist() == [RANDOM]
 
 
-def test_a_networks_own_scores_are_what_counts() -> None:
-    writers, forged = (torch.tensor(part) for part in LABELS["mixed"])
-    rows = rows_of(10, torch.float32)
-    pairs = scored_pairs(writers, forged)
-    logits = Scorer().pair_logits(rows, pairs.first, pairs.second)
-    expected = loop_pairs(logits.tolist(), pairs.kinds.tolist(), writers[pairs.first].tolist(), GroupWeights())
-    assert scored_cross_entropy(rows, writers, forged, Scorer()).item() == pytest.approx(expected, rel=1e-4)
+@pytest.mark.parametrize("dtype", TOLERANCE)
+@pytest.mark.parametrize("labels", LABELS)
+def test_the_cross_entropy_of_a_networks_own_scores_by_a_loop(dtype: torch.dtype, labels: str) -> None:
+    writers, forged = (torch.tensor(part) for part in LABELS[labels])
+    rows, weights = rows_of(len(writers), dtype), GroupWeights(skilled=3.0, random=0.5)
+    pairs, places = scored_pairs(writers, forged), rows.tolist()
+    couples = list(zip(pairs.first.tolist(), pairs.second.tolist(), strict=True))
+    logits = [1 - math.dist(places[i], places[j]) ** 2 for i, j in couples]
+    kinds = [kind for i, j in couples if (kind := kind_of(writers.tolist(), forged.tolist(), i, j)) is not None]
+    expected = loop_pairs(logits, kinds, writers[pairs.first].tolist(), weights)
+    loss = scored_cross_entropy(rows, writers, forged, Scorer(), weights)
+    assert loss.item() == pytest.approx(expected, rel=TOLERANCE[dtype])
