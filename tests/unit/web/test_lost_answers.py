@@ -30,8 +30,8 @@ class LostAnswers(Database):
     kind: Kept
 
     @contextmanager
-    def write(self) -> Iterator[Session]:
-        with super().write() as session:
+    def write(self, lasting: bool = True) -> Iterator[Session]:
+        with super().write(lasting) as session:
             yield session
             lost = any(isinstance(row, self.kind) for row in session.identity_map.values())
         if lost:
