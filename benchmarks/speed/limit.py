@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import partial
 from itertools import product
+from multiprocessing import get_context
 
 import cv2
 import numpy as np
@@ -22,7 +23,8 @@ from benchmarks.speed.service import random_network
 from shared.specs import Preprocessing, canvas_of
 from worker.ml.embedder import as_input, best_device
 from worker.ml.images import decode, prepare
-from worker.ml.optimisers import half_precision
+from worker.ml.winograd import quickened
+from worker.models import keep_memory
 
 BATCHES = {"cpu": (8, 16, 32, 64), "cuda": (128, 256, 512, 1024)}
 TRIED, MEASURED = 0.7, 3.0  # seconds
@@ -34,15 +36,23 @@ class Setting:
 
     batch: int
     threads: int
-    dtype: torch.dtype
+    quick: bool  # with fewer multiplications
 
 
 def limit(model: str, images: Images) -> float:
     """Images per second: the network's time and preparation's one after the other, as they share the same cores.
 
-    With a GPU the slower of the two. The network runs in whatever precision is quickest, also where the product does
-    not use it.
+    With a GPU the slower of the two. Only ways to run the network count that give the same verdicts: float32, plain and
+    by Winograd's method. bfloat16 is quicker and changes too many of them (benchmarks/NOTES.md), so it is no limit of
+    what may be done.
     """
+    # In a process of its own, which keeps its memory as workers do: that of the peers stays as it is.
+    with ProcessPoolExecutor(1, get_context("spawn")) as apart:
+        return apart.submit(_limit, model, images).result()
+
+
+def _limit(model: str, images: Images) -> float:
+    keep_memory()
     preparation = canvas_of(model)
     preparing = _preparing_rate(images, preparation)
     canvases = np.stack([prepare(decode(data), preparation) for data in images.values()])
@@ -52,15 +62,13 @@ def limit(model: str, images: Images) -> float:
     return min(preparing, network) if device.type == "cuda" else 1 / (1 / preparing + 1 / network)
 
 
-@lru_cache
 def best_setting(model: str, most: int) -> Setting:
-    """The quickest batch size, number of threads and precision; looked for once in a run."""
+    """The quickest batch size, number of threads and way to convolve."""
     device = best_device()
-    half = half_precision(device)
     threads = sorted({1, os.cpu_count() or 1})
-    precisions = [torch.float32] if half is None else [torch.float32, half]
+    ways = (False, True) if device.type == "cpu" else (False,)
     sizes = [batch for batch in BATCHES[device.type] if batch <= most] or [most]
-    settings = [Setting(*setting) for setting in product(sizes, threads, precisions)]
+    settings = [Setting(*setting) for setting in product(sizes, threads, ways)]
     size = canvas_of(model)
     canvases = np.zeros((most, *size.shape), np.uint8)
     return max(settings, key=lambda setting: rate_of(model, canvases, setting, TRIED))
@@ -70,14 +78,15 @@ def rate_of(model: str, canvases: NDArray[np.uint8], setting: Setting, seconds: 
     """Images per second of the network alone: what it reads lies ready on its device."""
     torch.set_num_threads(setting.threads)
     device = best_device()
-    network: nn.Module = random_network(model).to(device, setting.dtype).to(memory_format=torch.channels_last)
-    ready = as_input(canvases[: setting.batch], device).to(setting.dtype).contiguous(memory_format=torch.channels_last)
+    network: nn.Module = random_network(model).to(device).to(memory_format=torch.channels_last)
+    network = quickened(network) if setting.quick else network
+    ready = as_input(canvases[: setting.batch], device)
     done, end = 0, 0.0
     with torch.inference_mode():
         network(ready)  # the first time is another measurement
         started = time.perf_counter()
         while end < started + seconds:
-            float(network(ready).float().sum())  # waits for a GPU
+            float(network(ready).sum())  # waits for a GPU
             done, end = done + len(ready), time.perf_counter()
     return done / (end - started)
 

@@ -23,6 +23,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 
 from shared.errors import UnusableImage
 from shared.specs import Preprocessing
+from worker.ml.inkmask import binarise, cut_out
 from worker.ml.photos import letterbox
 
 Pixels = NDArray[np.uint8]  # (H, W) grey, or (H, W, 3) red, green, blue
@@ -42,11 +43,7 @@ _CODEC_ERRORS = (
     Warning,  # Pillow warns of damaged metadata; under -W error that arrives as an exception
 )  # fmt: skip
 
-MIN_CONTRAST = 24.0  # grey levels between the mean of the paper and the mean of the ink
-MIN_CLEARNESS = 4.0  # the same, in deviations of the paper; Gaussian noise reaches 2.6, an even gradient 3.5
 TYPICAL_WIDTH = 500  # of a signature at the scale that ``keep`` aims at, pixels
-MIN_SPECK = 5  # pixels; smaller pieces of ink are never kept
-SPECK_SHARE = 0.002  # of all ink pixels
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +127,7 @@ def prepare(pixels: Pixels, preprocessing: Preprocessing, *, binary: bool = Fals
         return letterbox(pixels, height, width)
     pixels = _enlarged(pixels, preprocessing.enlarge)
     binary = binary or preprocessing.ink == "binary"
-    crop = _ink(_reduced(binarise(pixels) if binary else pixels, preprocessing.reduce))
+    crop = cut_out(_reduced(binarise(pixels) if binary else pixels, preprocessing.reduce))
     keep = preprocessing.scale == "keep"
     margin = 0 if keep else min(height, width) // 24
     scale = min((height - 2 * margin) / crop.shape[0], (width - 2 * margin) / crop.shape[1])
@@ -145,7 +142,7 @@ def prepare(pixels: Pixels, preprocessing: Preprocessing, *, binary: bool = Fals
 
 def ink_width(pixels: Pixels) -> int:
     """Width of the ink's bounding box, pixels. Raises UnusableImage with code image_blank."""
-    return int(_ink(pixels).shape[1])
+    return int(cut_out(pixels).shape[1])
 
 
 def estimate_scale(widths: Sequence[int]) -> dict[str, int]:
@@ -173,17 +170,6 @@ def _reduced(pixels: Pixels, factor: int) -> Pixels:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def binarise(pixels: Pixels) -> Pixels:
-    """Take pen and scanner away: all ink 0, all paper 255, parted by Otsu's threshold as in :func:`prepare`.
-
-    Takes and returns uint8 height x width. Raises UnusableImage with code image_blank: of noise, which has no ink,
-    two clear levels would be made that no later check could tell from a signature.
-    """
-    level, _ = cv2.threshold(pixels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    _check_contrast(pixels, int(level))
-    return np.where(pixels <= level, 0, 255).astype(np.uint8)
-
-
 def view_png(pixels: Pixels, max_side: int | None = None) -> bytes:
     """Encode pixels as PNG for a browser, shrunk so that no side exceeds ``max_side`` pixels; grey where they are."""
     height, width = pixels.shape[:2]
@@ -195,43 +181,6 @@ def view_png(pixels: Pixels, max_side: int | None = None) -> bytes:
         size = (max(1, round(width * scale)), max(1, round(height * scale)))
         pixels = np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
     return cv2.imencode(".png", pixels)[1].tobytes()
-
-
-def _ink(pixels: Pixels) -> Pixels:
-    """Inverted grey ink, cropped to itself: steps 1 to 4 of :func:`prepare`."""
-    level, _ = cv2.threshold(pixels, 0, 255, cv2.THRESH_BINARY + cv2.THRESH_OTSU)
-    _check_contrast(pixels, int(level))
-    mask = (pixels <= level).astype(np.uint8)
-    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8)
-    areas = stats[:, cv2.CC_STAT_AREA]
-    kept = areas >= max(MIN_SPECK, SPECK_SHARE * areas[1:].sum())
-    kept[0] = False  # label 0 is the paper
-    if not kept.any():
-        raise _blank()
-    left, top = stats[kept, cv2.CC_STAT_LEFT], stats[kept, cv2.CC_STAT_TOP]
-    right, bottom = left + stats[kept, cv2.CC_STAT_WIDTH], top + stats[kept, cv2.CC_STAT_HEIGHT]
-    window = np.s_[top.min() : bottom.max(), left.min() : right.max()]
-    inverted = np.maximum(255 - pixels[window], 1)
-    return np.where(kept[labels[window]], inverted, 0).astype(np.uint8)
-
-
-def _check_contrast(pixels: Pixels, level: int) -> None:
-    counts = np.bincount(pixels.ravel(), minlength=256).astype(np.float64)
-    greys = np.arange(256, dtype=np.float64)
-    ink, paper = counts[: level + 1], counts[level + 1 :]
-    if not ink.sum() or not paper.sum():
-        raise _blank()
-    paper_mean = paper @ greys[level + 1 :] / paper.sum()
-    contrast = paper_mean - ink @ greys[: level + 1] / ink.sum()
-    spread = np.sqrt(paper @ (greys[level + 1 :] - paper_mean) ** 2 / paper.sum())
-    if contrast < max(MIN_CONTRAST, MIN_CLEARNESS * spread):
-        raise _blank()
-
-
-def _blank() -> UnusableImage:
-    return UnusableImage(
-        "image_blank", "No ink was found: the image is blank or too faint. Send a scan with more contrast."
-    )
 
 
 def _decode_picture(data: bytes, page: int, box: Box | None, limits: ImageLimits, channels: int) -> Pixels:

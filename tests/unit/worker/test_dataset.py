@@ -16,7 +16,8 @@ from shared.errors import InvalidInput, TrainingFailed
 from shared.specs import Preprocessing
 from tests.factories import blank_png, drawing, encoded, png, zip_of
 from worker.dataset import Dataset, Reading, read_dataset
-from worker.ml.images import ImageLimits, binarise, decode, pixel_digest, prepare
+from worker.ml.images import ImageLimits, decode, pixel_digest, prepare
+from worker.ml.inkmask import binarise
 
 SHAPE = Preprocessing(height=32, width=64)
 LIMITS = ArchiveLimits(max_entries=1000, max_entry=2**20, max_ratio=1000)

@@ -40,7 +40,10 @@ def test_an_answer_at_hand_is_not_sent_again(caller: Caller, database: Database)
 def test_a_job_is_told_anew_whatever_of_it_changed(caller: Caller, database: Database) -> None:
     """Also what no other test looks at; what is nobody's business outside (a lease) is no change."""
     job = batch_job(database, unbacked_model(database), 2, 2)
+    counts, texts = ("accept", "review", "reject", "unscorable", "done"), ("label", "tag", "external_id", "phase")
+    each: list[tuple[str, object]] = [*((name, 1) for name in counts), *((name, "other") for name in texts)]
     changes: list[dict[str, object]] = [
+        *({name: value} for name, value in each),
         {"total": 3, "attempt": 2},
         {"report": {"what": "came out"}},
         {"error_code": "some", "error_message": "Something."},
@@ -50,8 +53,6 @@ def test_a_job_is_told_anew_whatever_of_it_changed(caller: Caller, database: Dat
         {"state": JobState.RUNNING, "started_at": utcnow()},
         {"state": JobState.CANCELLED, "finished_at": utcnow()},
     ]
-    changes += [{name: 1} for name in ("accept", "review", "reject", "unscorable", "done")]
-    changes += [{name: "other"} for name in ("label", "tag", "external_id", "phase")]
     for values in changes:
         before = caller.get(f"/jobs/{job.public_id}")
         change(database, job, **values)

@@ -15,7 +15,8 @@ from PIL import Image, ImageDraw
 from shared.errors import UnusableImage
 from shared.specs import Preprocessing, canvas_of
 from tests.factories import png
-from worker.ml.images import ImageLimits, binarise, decode, estimate_scale, pixel_digest, prepare, view_png
+from worker.ml.images import ImageLimits, decode, estimate_scale, pixel_digest, prepare, view_png
+from worker.ml.inkmask import binarise
 
 BROKEN_EXIF = b"Exif\0\0MM\0*\0\0\0\x08\0\0"
 COMPACT = Preprocessing(height=96, width=192)
