@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import timedelta
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
 from shared.db import Database, insert_ignore, utcnow
-from shared.errors import InvalidInput, NotFound
+from shared.errors import InvalidInput, NotFound, StorageFull
 from shared.jobs.uploads import DIGEST, add_upload, new_blob, storable
 from shared.storage import BlobStore
 from shared.tables import PartialUpload, Upload
@@ -118,7 +119,7 @@ def finish_upload(database: Database, store: BlobStore, upload: PartialUpload, h
 
 def drop_partial(database: Database, store: BlobStore, upload: PartialUpload) -> None:
     """Forget an upload and what has arrived of it."""
-    store.loosen(blob_of(upload))
+    _let_go(store, blob_of(upload))
     with database.write() as session:
         session.execute(sa.delete(PartialUpload).where(PartialUpload.id == upload.id))
     store.delete(blob_of(upload))
@@ -145,7 +146,7 @@ def _remove(
     database: Database, store: BlobStore, table: type[PartialUpload] | type[Upload], row: int, blob: str
 ) -> bool:
     """The row goes first, and only if it is over still: a job may name the file at this moment, or a part arrive."""
-    store.loosen(blob)
+    _let_go(store, blob)
     with database.write() as session:
         gone = sa.delete(table).where(table.id == row, table.expires_at <= utcnow())
         if not session.connection().execute(gone).rowcount:
@@ -153,6 +154,12 @@ def _remove(
             return False
     store.delete(blob)
     return True
+
+
+def _let_go(store: BlobStore, blob: str) -> None:
+    """Mark a blob whose row goes, unless the disk is full: what is removed makes room."""
+    with suppress(StorageFull):
+        store.loosen(blob)
 
 
 def _remove_loose(database: Database, store: BlobStore, key: str) -> bool:

@@ -22,7 +22,7 @@ ALL_KINDS = ("verify", "identify", "train")
 KINDS = {"score": ("verify", "identify"), "train": ("train",)}  # the rest sees jobs of all kinds
 WARM = 2  # jobs of each of its kinds that a process must have seen
 STRETCH = 10  # jobs
-LONG = 3  # stretches; who lived for fewer is not judged
+LONG = 4  # stretches; who lived for fewer is not judged
 MOST_MEGABYTES = 0.2  # a job
 MOST_FILES = 0.2  # one or two are open while a job is under way
 

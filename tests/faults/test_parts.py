@@ -79,10 +79,8 @@ def test_redis_killed_while_a_batch_is_scored(night: Night) -> None:
 def test_redis_unreachable_for_a_minute(night: Night) -> None:
     """What is under way goes on; what is sent meanwhile is refused, and leaves nothing.
 
-    The batch ends meanwhile, and its worker cannot say so: it takes the next message all the same.
+    The batch ends meanwhile, so its worker cannot acknowledge the message: it takes the next all the same.
     """
-    log = night.stack.home / "logs" / "score.log"
-    told = log.stat().st_size
     job = night.submit()
     process = caught_half_way(night, job)
     done = night.results(job)
@@ -97,7 +95,6 @@ def test_redis_unreachable_for_a_minute(night: Night) -> None:
         time.sleep(AWAY_SECONDS - (time.monotonic() - begun))
         assert night.results(job) > done
         assert night.job(job).state == "succeeded"
-    assert "Couldn't ack" in log.read_text()[told:], "the message had been acknowledged before"
     night.ends_undisturbed(job)
     night.ends_undisturbed(night.submit())
 

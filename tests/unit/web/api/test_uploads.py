@@ -15,7 +15,7 @@ from werkzeug.test import TestResponse
 
 from shared.config import Settings
 from shared.db import Database, utcnow
-from shared.errors import NotFound
+from shared.errors import NotFound, StorageFull
 from shared.jobs.partial import blob_of, extend_upload, remove_expired
 from shared.jobs.uploads import store_upload, use_upload
 from shared.storage import STALE_SECONDS, FolderStore
@@ -183,6 +183,19 @@ def test_what_a_killed_sweep_left_of_an_expired_file_is_removed(
     a_day_passes(store)
     assert remove_expired(database, store) == 2
     assert list(store.root.glob("*/*")) == []
+
+
+def test_files_are_removed_from_a_full_disk(caller: Caller, database: Database, store: FolderStore) -> None:
+    """There is no room for the mark; the file goes all the same, and makes some."""
+
+    class Full(FolderStore):
+        def loosen(self, key: str) -> None:
+            raise StorageFull
+
+    put(caller, b"whole")
+    time_passes(database)
+    assert remove_expired(database, Full(store.root)) == 1
+    assert list(store.root.glob("uploads/*")) == []
 
 
 def test_nothing_that_was_accepted_or_refused_stays_loose(
