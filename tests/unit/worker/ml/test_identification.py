@@ -159,7 +159,7 @@ def test_a_threshold_that_names_too_many_strangers_has_a_stricter_one_beside_it(
 
 
 def test_a_stranger_meets_one_category_more_than_the_images_that_stand_for_it() -> None:
-    """Each of 5 categories is near enough with the odds of 1 to 1: 15 of 16 images are named among 4, 31 of 32 among 5."""
+    """Of 5 categories each is near enough at even odds: 15 of 16 images are named among 4, 31 of 32 among 5."""
     told = strangers(np.repeat([1.0, 3.0], [15, 1]), 5, 2.0)
     assert (told["count"], told["of"]) == (15, 16)
     assert told["rate"] == pytest.approx(31 / 32)
