@@ -25,7 +25,8 @@ def show_identification(report: Document, console: Console) -> None:
     if strange and not (figures and figures["false_accepts"]["of"]):  # where it is known nothing need be guessed
         other = f"; with the threshold {strange['threshold']:.4g} 5%" if strange["threshold"] else ""
         about = f"about {strange['rate']:.0%} ({strange['low']:.0%} to {strange['high']:.0%})"
-        console.print(f"  of images of no category it would name {about}{other}", markup=False)
+        console.print(f"  of images of no category it would name {about}{other},", markup=False)
+        console.print("  judged by how near the categories are to each other: others' images may be nearer or farther")
     if report["empty_categories"]:
         names = ", ".join(report["empty_categories"])
         console.print(f"  no usable image in the categories: {names}", style="yellow", markup=False)

@@ -106,15 +106,21 @@ def nearest_strange(distances: Floats, owner: Integers, own: Integers) -> NDArra
 def strangers(nearest: NDArray[np.float64], categories: int, threshold: float) -> dict[str, Any]:
     """How many strangers ``threshold`` would name, by :func:`nearest_strange` of the gallery's images, for JSON.
 
+    Those images met one category fewer than a stranger does, and so ``rate`` is 1 - (1 - count / of)^(C / (C - 1)):
+    each category as likely to be near enough as another.
+
     The interval takes each of the ``categories`` for one draw: images of one are much alike. ``threshold`` is one that
     would name at most STRANGERS_NAMED of them, where the given one names more; else None, and so it is where there are
     too few to tell.
     """
     found = _rate(int((nearest <= threshold).sum()), len(nearest))
+    more = categories / (categories - 1)
+    found["rate"] = 1 - (1 - found["rate"]) ** more
     found["low"], found["high"] = wilson(found["rate"] * categories, categories)
     stricter = None
     if categories >= FEWEST_CATEGORIES and found["rate"] > STRANGERS_NAMED:
-        failing = np.float32(np.sort(nearest)[int(STRANGERS_NAMED * len(nearest))])  # the first that may not be named
+        allowed = 1 - (1 - STRANGERS_NAMED) ** (1 / more)
+        failing = np.float32(np.sort(nearest)[int(allowed * len(nearest))])  # the first that may not be named
         stricter = float(f"{np.nextafter(failing, np.float32(0)) * (1 - 1e-6):.6g}")
     return found | {"threshold": stricter}
 

@@ -23,7 +23,8 @@ def test_nothing_is_shown_before_anything_is_known() -> None:
 def test_what_was_found_is_shown_while_it_runs() -> None:
     text = shown(REPORT)
     assert "5-way 1 to 2-shot, 6 test images, threshold 0.8" in text
-    assert "of images of no category it would name about 75% (30% to 95%); with the threshold 0.4321 5%" in text
+    assert "of images of no category it would name about 75% (30% to 95%); with the threshold 0.4321 5%," in text
+    assert "judged by how near the categories are to each other" in text, "how it is known, and what it cannot know"
     assert "no usable image in the categories: <zoe>" in text
     assert "<b>.txt: not an image [not_an_image]" in text
     assert "of these" not in text

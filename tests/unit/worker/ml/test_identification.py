@@ -148,9 +148,18 @@ def test_the_nearest_strange_category_by_plain_loops(sizes: list[int], seed: int
 def test_a_threshold_that_names_too_many_strangers_has_a_stricter_one_beside_it() -> None:
     nearest = np.arange(1.0, 101.0)
     told = strangers(nearest, 25, 30.0)
-    assert (told["count"], told["of"], told["rate"]) == (30, 100, 0.3)
-    assert (told["low"], told["high"]) == wilson(7.5, 25), "images of one category are no independent draws"
-    assert (nearest <= told["threshold"]).sum() == 5
+    assert (told["count"], told["of"]) == (30, 100)
+    assert (told["low"], told["high"]) == wilson(25 * told["rate"], 25), (
+        "images of one category are no independent draws"
+    )
+    assert (nearest <= told["threshold"]).sum() == 4, "5 of 100 among 24 categories are more among 25"
     assert strangers(nearest, 25, told["threshold"])["threshold"] is None, "it names few enough"
     assert strangers(np.full(50, 7.0), 50, 7.0)["threshold"] < 7, "equal distances are named all or none"
     assert strangers(nearest, FEWEST_CATEGORIES - 1, 30.0)["threshold"] is None, "too few to tell one by"
+
+
+def test_a_stranger_meets_one_category_more_than_the_images_that_stand_for_it() -> None:
+    """Of 5 categories each is near enough at even odds: 15 of 16 images are named among 4, 31 of 32 among 5."""
+    told = strangers(np.repeat([1.0, 3.0], [15, 1]), 5, 2.0)
+    assert (told["count"], told["of"]) == (15, 16)
+    assert told["rate"] == pytest.approx(31 / 32)
