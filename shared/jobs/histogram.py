@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import floor
+from math import ceil, floor
 
 import sqlalchemy as sa
 from sqlalchemy.orm import InstrumentedAttribute, Session
@@ -17,6 +17,7 @@ from shared.tables import Identification, Job, Result, Verdict
 
 RATIO_WIDTH = 0.1  # of log10: finer than any bound is known
 DISTANCE_BINS = 20  # up to the threshold
+MOST_BINS = 200  # up to the farthest distance of an identification
 LOOKED_AT = 500  # rows whose bounds are compared
 SCORED = (Verdict.ACCEPT, Verdict.REVIEW, Verdict.REJECT)
 ANSWERED = (AnswerKind.NAMED, AnswerKind.NONE, AnswerKind.WRONG)  # the last are some of the first two
@@ -67,8 +68,19 @@ def answers_histogram(session: Session, job: Job) -> Histogram:
     threshold = report.get("threshold")
     kinds = ANSWERED if report.get("labelled") else ANSWERED[:2]
     runs = [[*answers_where(job.id, kind), Identification.distance.is_not(None)] for kind in kinds]
-    bins = _bins(session, runs, Identification.distance, threshold / DISTANCE_BINS if threshold else RATIO_WIDTH, 0.0)
+    farthest = [session.scalar(sa.select(sa.func.max(Identification.distance)).where(*run)) or 0.0 for run in runs]
+    bins = _bins(session, runs, Identification.distance, _even_width(threshold or 0.0, max(farthest)), 0.0)
     return Histogram("distance", kinds, bins, () if threshold is None else (threshold,))
+
+
+def _even_width(threshold: float, farthest: float) -> float:
+    """A width of which ``threshold``, set by anybody to anything, is a multiple; not too many make up ``farthest``."""
+    least = farthest / MOST_BINS
+    if threshold <= 0:
+        return least or RATIO_WIDTH
+    finer = DISTANCE_BINS * max(1, floor(threshold / farthest)) if farthest > 0 else DISTANCE_BINS
+    parts = next((parts for parts in (finer, 10, 5, 4, 2, 1) if threshold / parts >= least), 0)
+    return threshold / parts if parts else threshold * ceil(least / threshold)
 
 
 def _bins(

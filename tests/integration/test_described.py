@@ -27,6 +27,12 @@ DEPENDENT = (
     "upload_model",
     "make_webhook",
     "put_review",
+    # Their keys may have been sent with another request before.
+    "cancel_job",
+    "finish_job",
+    "retry_job",
+    "ping_webhook",
+    "send_again",
 )
 
 

@@ -121,3 +121,13 @@ def test_the_threshold_is_the_bound_between_two_bins(database: Database) -> None
 def test_without_labels_none_is_wrong(database: Database) -> None:
     with database.read() as session:
         assert answers_histogram(session, a_job(database, threshold=THRESHOLD)).kinds == ("named", "none")
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1e-9, 0.003, 0.1, 0.62, 7.0, 1e9])
+def test_no_threshold_makes_too_many_bins_or_too_few(database: Database, threshold: float) -> None:
+    with database.read() as session:
+        bins = answers_histogram(session, a_job(database, threshold=threshold)).bins
+    assert 10 <= len(bins) <= 201
+    assert sum(sum(each.counts) for each in bins) == 9
+    if bins[0].low < threshold < bins[-1].high:
+        assert any(each.low == pytest.approx(threshold) for each in bins)
