@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import billiard.pool
 from celery.signals import setup_logging, worker_shutting_down
 
 from shared.config import configure_logging, load_settings
 from shared.queue import make_celery
 from worker.context import start_draining
 from worker.tasks import register
+
+# A child that ends waits until its parent has heard of each task that it did, which a parent that is being stopped may
+# never do: 30 s, as long as a stop may take. What was not heard of is delivered again, and a doorbell may ring twice.
+billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20  # of 0.1 s
 
 settings = load_settings()
 app = make_celery(settings)
