@@ -24,7 +24,7 @@ def _no_reuse(plan: Plan) -> Iterator[Sample]:
         stack.warm(*samples.no_reuse(4), *MODELS)
         for _ in range(plan.rounds):
             for model in MODELS:
-                rate = _rate(stack, model, *samples.no_reuse(plan.size(NO_REUSE // plan.rounds, 200)))
+                rate = _rate(stack, model, *samples.no_reuse(plan.size(NO_REUSE, 200)))
                 yield Sample(f"no-reuse-{model}", rate, _loop(plan, samples))
                 yield Sample(f"limit-{model}", rate, limit(model, samples.no_reuse(plan.size(128, 32))[0]) / 2)
 
