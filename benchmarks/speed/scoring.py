@@ -14,7 +14,7 @@ from benchmarks.speed.service import MODELS, Service, service
 LOOP = "the article's loop, seed"
 LIMIT = "network (float32) and preparation alone"
 UNIT = "comparisons/s"
-NO_REUSE, REAL = 5000, 7668  # comparisons; the first are spread over the turns
+NO_REUSE, REAL = 5000, 7668  # comparisons
 LOOKED_OVER = 20  # answers
 
 
