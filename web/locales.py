@@ -32,6 +32,8 @@ _MARKS = {tag: marks for marks, tags in _BY_MARKS.items() for tag in tags.split(
 _ENGLISH = re.compile("[,.]")
 _DECIMAL = re.compile(r"[-+]?\d*,\d+(e[-+]?\d+)?", re.IGNORECASE)
 _PLAIN = re.compile(r"[-+]?\d*\.\d+(e[-+]?\d+)?", re.IGNORECASE)
+# Numbers of a sentence, but none that is a part of a name, a version, an address or a negative exponent.
+_IN_WORDS = re.compile(r"(?<![\w.,:/@-])(\d{1,3}(,\d{3})+(\.\d+)?|\d+\.\d+)(?![.,/-]?\w)")
 
 
 def marks() -> Marks:
@@ -46,6 +48,11 @@ def written(english: str) -> str:
     """A number as Python writes it with ``,`` and ``.``, in the reader's way."""
     own = marks()
     return _ENGLISH.sub(lambda mark: own.group if mark[0] == "," else own.point, english)
+
+
+def told(sentence: str) -> str:
+    """A sentence that a worker wrote for everybody, its numbers in the reader's way."""
+    return _IN_WORDS.sub(lambda number: written(number[0]), sentence)
 
 
 def shown(text: str) -> str:

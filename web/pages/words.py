@@ -11,7 +11,7 @@ from shared.calibration import calibration_of
 from shared.jobs.listing import Order, Reviewed, Wish
 from shared.jobs.queries import Answer
 from shared.tables import Job, JobState, ModelVersion, Verdict
-from web.locales import written
+from web.locales import told, written
 
 MINUTE, HOUR, DAY = 60, 3600, 86400
 DISTANCE_PLACES = 4
@@ -54,6 +54,7 @@ def register(blueprint: Blueprint) -> None:
         "plural",
         "sentence",
         "phase",
+        "told",
         "likelihood",
         "signed",
         "listed",
@@ -138,7 +139,7 @@ def phase(job: Job) -> str:
     """What is being done for an unfinished job."""
     if job.state in PHASES:
         return PHASES[JobState(job.state)]
-    return job.phase or WORK[job.kind]
+    return told(job.phase) if job.phase else WORK[job.kind]
 
 
 def odds(llr: float) -> str:
