@@ -112,12 +112,9 @@ class _Intake:
         ids = [row.external_id for row in rows if row.external_id]
         seen: dict[str, int | None] = {}
         for part in parts(ids) if first > 1 else ():
-            query = sa.select(Comparison.external_id, sa.func.min(Comparison.line)).where(
-                Comparison.job_id == self._claim.job_id,
-                Comparison.external_id.in_(part),
-                Comparison.ordinal < first,
-            )
-            seen |= {row[0]: row[1] for row in session.execute(query.group_by(Comparison.external_id))}
+            for found in session.execute(with_ids(self._claim.job_id, part)):
+                if found.ordinal < first:
+                    seen.setdefault(found.external_id, found.line)
         checked = []
         for row in rows:
             if row.external_id and not row.fault and row.external_id in seen:
@@ -175,6 +172,17 @@ class _Intake:
             for start in starts
         )
         return len(starts)
+
+
+def with_ids(job_id: int, ids: list[str]) -> sa.Select[str, int | None, int]:
+    """The id, line and ordinal of a job's rows with these ids.
+
+    In the order of the index of ids, and without a word on ordinals: asked otherwise, SQLite goes through all rows of
+    the job, for each 500 of a million.
+    """
+    columns = (Comparison.external_id, Comparison.line, Comparison.ordinal)
+    wanted = sa.select(*columns).where(Comparison.job_id == job_id, Comparison.external_id.in_(ids))
+    return wanted.order_by(Comparison.external_id, Comparison.ordinal)
 
 
 def _members(row: Row, regions: dict[str, int]) -> str:

@@ -46,13 +46,15 @@ def score_waiting(context: Context) -> None:
         claim = claim_chunks(context.database, context.owner, settings.lease_seconds, size.rows)
         if claim is None:
             return
-        started = time.monotonic()
-        _score_held(context, claim)
-        size.after(sum(chunk.last - chunk.first + 1 for chunk in claim.chunks), time.monotonic() - started)
+        seconds = _score_held(context, claim)
+        size.after(sum(chunk.last - chunk.first + 1 for chunk in claim.chunks), seconds)
 
 
-def _score_held(context: Context, claim: Claim, outer: Callable[[], None] = lambda: None) -> None:
-    """Score a claim and keep its lease meanwhile. ``outer`` is told that the work moves on, too."""
+def _score_held(context: Context, claim: Claim, outer: Callable[[], None] = lambda: None) -> float:
+    """Score a claim and keep its lease meanwhile. ``outer`` is told that the work moves on, too.
+
+    Returns what :func:`score_claim` does.
+    """
     lease = context.settings.lease_seconds
     with Heartbeat(partial(renew_chunks, context.database, claim, lease), lease) as heartbeat:
 
@@ -61,7 +63,7 @@ def _score_held(context: Context, claim: Claim, outer: Callable[[], None] = lamb
             outer()
 
         try:
-            score_claim(context, shared_models(context), claim, progress)
+            return score_claim(context, shared_models(context), claim, progress)
         except ENVIRONMENT as error:
             with suppress(SQLAlchemyError):
                 release_chunks(context.database, claim, PAUSE_SECONDS, trouble(error))
@@ -70,11 +72,15 @@ def _score_held(context: Context, claim: Claim, outer: Callable[[], None] = lamb
 
 def score_claim(
     context: Context, models: ModelCache, claim: Claim, progress: Callable[[], None] = lambda: None
-) -> None:
+) -> float:
     """Score one claim and record it; a claim that must stop is handed back, its new embeddings kept.
 
     Small jobs that come meanwhile are scored between its batches: nobody waits for one comparison behind a night's.
+
+    Returns the seconds that the work itself took. Waiting for other writers of the database is none of it: claims
+    that shrank because of that would have more to wait for.
     """
+    started = time.monotonic()
     claim = Claim(claim.model, tuple(chunk for chunk in claim.chunks if not _set_aside(context, claim.model, chunk)))
     try:
         embedder = models.get(claim.model)
@@ -84,7 +90,7 @@ def score_claim(
         for job_id in {chunk.job_id for chunk in claim.chunks}:
             fail_job(context.database, job_id, error)
         release_chunks(context.database, claim)
-        return
+        return 0.0
     with context.database.read() as session:
         work = load_work(session, claim)
     scored = Scored()
@@ -99,9 +105,11 @@ def score_claim(
     except Interrupted:
         record(context.database, Claim(claim.model, ()), scored)
         release_chunks(context.database, claim)
-        return
+        return 0.0
     scored.results = judge(work.pending, encoded, claim.model, embedder.compare)
+    seconds = time.monotonic() - started
     record(context.database, claim, scored)
+    return seconds
 
 
 def _score_urgent(context: Context, progress: Callable[[], None]) -> None:

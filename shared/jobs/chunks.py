@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
@@ -93,14 +93,16 @@ def claim_chunks(
     blamed for it.
     """
     while True:
-        with database.write(lasting=False) as session:  # a power cut ends the worker as well
+        # Chosen without a lock: who looks and finds nothing keeps nobody from writing, and that is most of those who
+        # are rung for.
+        with database.read() as session:
             candidates = _candidates(session, most_rows, only_urgent)
-            if not candidates:
-                return None
-            fresh = [candidate for candidate in candidates if candidate.tries == 1]
-            wanted = candidates[:1] if candidates[0].tries > 1 else fresh
-            # No row is locked before this: another worker may have been quicker, and then the next are tried.
-            held = _take(session, wanted, owner, lease)
+        if not candidates:
+            return None
+        fresh = [candidate for candidate in candidates if candidate.tries == 1]
+        wanted = candidates[:1] if candidates[0].tries > 1 else fresh
+        with database.write(lasting=False) as session:  # a power cut ends the worker as well
+            held = _take(session, wanted, owner, lease)  # another worker may have been quicker; then the next are tried
             if held:
                 _start_jobs(session, {claim.job_id for claim in held})
                 model_id = session.scalars(sa.select(Job.model_id).where(Job.id == held[0].job_id)).one()
@@ -109,16 +111,18 @@ def claim_chunks(
 
 def _candidates(session: Session, most_rows: int, only_urgent: bool) -> list[ChunkClaim]:
     """Open chunks of the first one's model version, as many as hold ``most_rows`` rows, at least one."""
-    query = sa.select(Chunk, Job.model_id).join(Job).where(*_OPEN).order_by(Chunk.priority, Chunk.id)
+    columns = (Chunk.id, Chunk.job_id, Chunk.first, Chunk.last, Chunk.fence, Chunk.tries, Chunk.priority)
+    # Columns, not objects: thousands wait of a night, and each claim looks at as many as it may take.
+    query = sa.select(*columns, Job.model_id).join(Job).where(*_OPEN).order_by(Chunk.priority, Chunk.id)
     if only_urgent:
         query = query.where(*_FRESH_URGENT)
     found: list[ChunkClaim] = []
     rows, wanted_model = 0, None
-    for chunk, model_id in session.execute(query.limit(max(1, most_rows))):
-        wanted_model = wanted_model or model_id
+    for chunk in session.execute(query.limit(max(1, most_rows))):
+        wanted_model = wanted_model or chunk.model_id
         if found and rows + chunk.last - chunk.first + 1 > most_rows:
             break
-        if model_id == wanted_model:
+        if chunk.model_id == wanted_model:
             rows += chunk.last - chunk.first + 1
             place = chunk.id, chunk.job_id, chunk.first, chunk.last
             found.append(ChunkClaim(*place, chunk.fence + 1, chunk.tries + 1, chunk.priority == URGENT))
@@ -225,18 +229,26 @@ def record(database: Database, claim: Claim, scored: Scored) -> int:
         held = [chunk for chunk in claim.chunks if fences.get(chunk.id) == chunk.fence]
         job_ids = sorted({chunk.job_id for chunk in held})
         _update(session, held, {"state": ChunkState.DONE, "lease_until": 0.0, "owner": None})
+        rows = _rows_of(held, scored.results)
+        insert_ignore(session, Result, [row for job_id in job_ids for row in rows[job_id]])
         for job_id in job_ids:
-            own = [chunk for chunk in held if chunk.job_id == job_id]
-            ordinals = {ordinal for chunk in own for ordinal in range(chunk.first, chunk.last + 1)}
-            rows = [row for row in scored.results if row["job_id"] == job_id and row["ordinal"] in ordinals]
-            insert_ignore(session, Result, rows)
-            count_results(session, job_id, rows, chunks_done=len(own))
+            count_results(session, job_id, rows[job_id], chunks_done=sum(chunk.job_id == job_id for chunk in held))
             end_if_complete(session, job_id)
         stopping = sa.select(Job.id).where(Job.id.in_(job_ids), Job.state == JobState.CANCELLING)
         cancelling = session.scalars(stopping).all() if job_ids else ()
     for job_id in cancelling:
         settle_cancel(database, job_id)
     return len(held)
+
+
+def _rows_of(chunks: Iterable[ChunkClaim], results: list[dict[str, Any]]) -> dict[int, list[dict[str, Any]]]:
+    """Those of ``results`` that are of ``chunks``, by job."""
+    found = {(row["job_id"], row["ordinal"]): row for row in results}
+    rows: dict[int, list[dict[str, Any]]] = defaultdict(list)
+    for chunk in chunks:
+        places = ((chunk.job_id, ordinal) for ordinal in range(chunk.first, chunk.last + 1))
+        rows[chunk.job_id] += [found[place] for place in places if place in found]
+    return rows
 
 
 def _update_regions(session: Session, regions: list[dict[str, Any]]) -> None:

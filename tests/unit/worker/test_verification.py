@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -221,6 +223,31 @@ def test_a_drained_worker_hands_back_and_keeps_what_it_encoded(context: Context,
         assert session.scalar(sa.select(sa.func.count()).select_from(Embedding)) == 2
     score_claim(context, models_of(context), _claim(context))
     assert reload(context.database, job).state == JobState.SUCCEEDED
+
+
+def test_who_finds_nothing_to_score_waits_for_no_writer(sqlite_context: Context) -> None:
+    with sqlite_context.database.write():  # another writes for long
+        assert claim_chunks(sqlite_context.database, "someone", 30, 1000) is None
+
+
+def test_what_the_work_took_is_told_without_waiting_for_another_writer(sqlite_context: Context, submit: Submit) -> None:
+    taken_in(sqlite_context, submit, ("1", "a", "b"), images={"a": png(1), "b": png(2)})
+    claim, models = _claim(sqlite_context), models_of(sqlite_context)
+    models.get(claim.model)
+    holding = threading.Event()
+
+    def write_for_long() -> None:
+        with sqlite_context.database.write():
+            holding.set()
+            time.sleep(2)
+
+    other = threading.Thread(target=write_for_long)
+    other.start()
+    holding.wait()
+    started = time.monotonic()
+    seconds = score_claim(sqlite_context, models, claim)
+    other.join()
+    assert 0 < seconds < time.monotonic() - started - 1
 
 
 def test_a_cancelled_job_is_let_go(context: Context, submit: Submit, monkeypatch: pytest.MonkeyPatch) -> None:
