@@ -81,7 +81,7 @@ def store_upload(store: BlobStore, pieces: Iterable[bytes]) -> Stored:
     store.loosen(key)
     try:
         return store.put(key, pieces)
-    except BaseException:
+    except BaseException:  # whatever it was, it is raised again
         store.fasten(key)
         raise
 

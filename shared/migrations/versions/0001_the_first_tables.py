@@ -252,7 +252,6 @@ def _create_results() -> None:
     )
     with op.batch_alter_table("results", schema=None) as batch_op:
         batch_op.create_index("ix_results_verdict", ["job_id", "verdict", "ordinal"], unique=False)
-
     op.create_table(
         "comparisons",
         sa.Column("job_id", BIG, nullable=False),
