@@ -115,7 +115,7 @@ def usual_features(
     for start in range(0, len(rows), each):
         part = rows[start : start + each]
         first, second = np.repeat(part, len(cohort), 0), np.tile(cohort, (len(part), 1))
-        told = _differences(first, second, norm)[:, ~OF_STRENGTH].mean(1)
+        told = _differences(first, second, norm)[:, :-FOUND][:, ~OF_STRENGTH[:-FOUND]].mean(1)
         far[start : start + each] = told.reshape(len(part), len(cohort))
     if strangers is not None:
         far[~strangers] = np.inf
@@ -130,7 +130,7 @@ def usual_features(
     means[:, _STRENGTH_FEATURES] = 0
     differences = means[:, :DIFFERENCES]
     pieces = differences[:, -FOUND:].mean(1) / _WHOLE_WEIGHT
-    distances = (differences[:, ~OF_STRENGTH].mean(1) + pieces) / 2
+    distances = 0.7 * differences[:, :-FOUND][:, ~OF_STRENGTH[:-FOUND]].mean(1) + 0.3 * pieces
     return means, np.where(distances > 0, np.maximum(distances, _LEAST_SCALE), 1.0)
 
 
