@@ -25,7 +25,7 @@ import sqlalchemy as sa
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from shared.db import Database, utcnow
-from shared.tables import Comparison, Job, JobState, Result, Verdict
+from shared.tables import Comparison, Identification, Job, JobState, Result, Verdict
 from shared.tables.base import public_id
 from tests.browser.conftest import CHROMIUM, QUIET
 from tests.browser.signatures import cedar_files, forged, genuine
@@ -101,7 +101,29 @@ def copies(database: Database, like: Job, rows: int) -> Job:
     return job
 
 
-def pages_of(database: Database, job: str, rows: int) -> dict[str, str]:
+def many_answers(database: Database, like: Job, rows: int) -> Job:
+    """An identification with so many answers, made of those of another."""
+    with database.read() as session:
+        answers = session.scalars(sa.select(Identification).where(Identification.job_id == like.id)).all()
+    columns = [column.name for column in Identification.__table__.columns]
+    known = [{name: getattr(answer, name) for name in columns} for answer in answers]
+    taken = {column.name: getattr(like, column.name) for column in Job.__table__.columns if column.name != "id"}
+    with database.write() as session:
+        job = Job(**taken | {"public_id": public_id("job"), "label": "people.zip", "total": rows, "done": rows})
+        session.add(job)
+    rng = random.Random(3)  # noqa: S311 (as above)
+    insert(
+        database,
+        Identification,
+        (
+            known[n % len(known)] | {"job_id": job.id, "ordinal": n, "distance": rng.gauss(6, 1)}
+            for n in range(1, rows + 1)
+        ),
+    )
+    return job
+
+
+def pages_of(database: Database, job: str, people: str, rows: int) -> dict[str, str]:
     """What is asked for, by what the table calls it."""
     with database.read() as session:
         middle = (session.scalar(sa.select(sa.func.max(Job.id))) or 0) // 2
@@ -122,10 +144,18 @@ def pages_of(database: Database, job: str, rows: int) -> dict[str, str]:
         "its live part, each second": f"{page}/live",
         "a comparison, by score, with its neighbours": f"{page}/comparisons/{rows // 2}?order=unlike",
         "the spread of its scores": f"{page}/scores.json",
+        "the large identification": f"/jobs/{people}",
+        "its answers by distance": f"/jobs/{people}?order=near",
+        "the spread of its distances": f"/jobs/{people}/scores.json",
         "models": "/models",
         "a model": "/models/boxed",
         "new verification": "/verify",
         "new training": "/train",
+        "new identification": "/identify",
+        "new tuning": "/tune",
+        "new evaluation": "/evaluate",
+        "account": "/account",
+        "webhooks": "/account/webhooks",
     }
 
 
@@ -222,20 +252,34 @@ def batch(writers: range, cedar: str | None) -> bytes:
     return zip_of({**cedar_files(writers, 10, 6, cedar), "manifest.csv": manifest_of(*rows)})
 
 
+def people_of(writers: range, cedar: str | None) -> bytes:
+    """One image of each writer as a category, and two to be named."""
+    files = cedar_files(writers, 3, 0, cedar)
+    named = {f"categories/{writer}/1.png": files[genuine(writer, 1)] for writer in writers}
+    return zip_of(
+        {**named, **{f"test/{writer}/{n}.png": files[genuine(writer, n)] for writer in writers for n in (2, 3)}}
+    )
+
+
 def filled(stack: Stack, folder: Path, jobs: int, rows: int, cedar: str | None) -> Document:
     """A small batch, and beside it what the times are measured with; the large job."""
     write_files(folder / "pair", cedar_files(range(1, 2), 4, 0, cedar))
     (folder / "batch.zip").write_bytes(batch(range(2, 10), cedar))
     # Not of the writers of the batch that is timed: their embeddings would be known.
     (folder / "small.zip").write_bytes(batch(range(10, 12), cedar))
+    (folder / "people.zip").write_bytes(people_of(range(1, 4), cedar))
     small = stack.json("submit", "verify", folder / "small.zip", "--wait")
+    named = stack.json("submit", "identify", folder / "people.zip", "--wait")
     database = stack.database()
     try:
         with database.read() as session:
-            like = session.scalars(sa.select(Job).where(Job.public_id == small["id"])).one()
+            like, people = (
+                session.scalars(sa.select(Job).where(Job.public_id == job["id"])).one() for job in (small, named)
+            )
         insert(database, Job, many_jobs(jobs))
         large = copies(database, like, rows)
-        return {"id": large.public_id, "pages": pages_of(database, large.public_id, rows)}
+        answered = many_answers(database, people, rows)
+        return {"id": large.public_id, "pages": pages_of(database, large.public_id, answered.public_id, rows)}
     finally:
         database.close()
 
