@@ -84,6 +84,7 @@ def test_what_no_browser_draws_is_said_to_have_no_preview(page: Page, stack: Sta
     expect(page.locator("#questioned-previews .unshown")).to_have_text("No preview of TIF")
     expect(page.locator("#reference-previews .unshown")).to_have_text("No preview of PDF")
     expect(page.locator("#reference-previews img")).to_have_count(1)
+    assert page.locator("#questioned-previews img").count() == 0
     page.get_by_label("A batch").check()
     content = batch_of(
         ("one", "q.tif", "s.png"), images={name: (files / name).read_bytes() for name in ("q.tif", "s.png")}

@@ -53,15 +53,20 @@ def test_cancelled_while_queued_and_tried_again(night: Night) -> None:
     night.ends_undisturbed(job)
 
 
-def test_cancelled_while_it_is_scored_and_tried_again(night: Night) -> None:
-    """What is done is kept and told; the retry scores the rest and nothing twice."""
-    process = child(night.stack, "score")
-    job = night.submit()
+def freeze_half_way(night: Night, process: int, job: Document) -> None:
+    """Stop a scoring process when some of the batch is done and it holds some more."""
 
     def half_way() -> bool:
         return bool(night.chunks(job, ChunkState.DONE) and night.chunks(job, ChunkState.CLAIMED))
 
     freeze_when(process, night.database, half_way, "the middle of the batch")
+
+
+def test_cancelled_while_it_is_scored_and_tried_again(night: Night) -> None:
+    """What is done is kept and told; the retry scores the rest and nothing twice."""
+    process = child(night.stack, "score")
+    job = night.submit()
+    freeze_half_way(night, process, job)
     thaw(process)
     ended = cancelled(night, job)
     kept = stamps(night, job)
@@ -113,11 +118,7 @@ def test_failed_half_way_and_tried_again(night: Night) -> None:
     """Its model's file is gone for a while: what is scored is kept, and the retry scores the rest and nothing twice."""
     process = child(night.stack, "score")
     job = night.submit()
-
-    def half_way() -> bool:
-        return bool(night.chunks(job, ChunkState.DONE) and night.chunks(job, ChunkState.CLAIMED))
-
-    freeze_when(process, night.database, half_way, "the middle of the batch")
+    freeze_half_way(night, process, job)
     with night.database.read() as session:
         model = session.get_one(ModelVersion, night.job(job).model_id)
     weights = night.stack.home / "blobs" / model.blob

@@ -6,13 +6,13 @@ import itertools
 from typing import Any
 
 import pytest
-import sqlalchemy as sa
 
 from shared.db import Database, insert_ignore, utcnow
 from shared.jobs.histogram import answers_histogram
 from shared.jobs.identified import AnswerKind, Nearness, answered, answers_at, count_kinds, ordinals
 from shared.tables import Identification, Job
 from tests.factories import identification_row
+from tests.plans import plans_of
 
 DISTANCES = (0.31, 0.9, 0.31, None, 0.05, 1.4, 0.62, None, 0.9, 0.62, 0.5)
 THRESHOLD = 0.62
@@ -77,15 +77,7 @@ def test_a_cursor_of_no_answer_ends_the_list(database: Database) -> None:
 def test_no_page_and_no_count_reads_a_whole_job(sqlite_database: Database, kind: str | None) -> None:
     """What makes a page of a million answers as quick as one of a hundred, the rare ones among them too."""
     job = a_job(sqlite_database, threshold=THRESHOLD, labelled=9)
-    plans: list[str] = []
-
-    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if statement.startswith("SELECT"):
-            plan = connection.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            plans.extend(str(row[-1]) for row in plan)
-
-    sa.event.listen(sqlite_database.engine, "before_cursor_execute", explain)
-    with sqlite_database.read() as session:
+    with plans_of(sqlite_database) as plans, sqlite_database.read() as session:
         for order in (None, *Nearness):
             plans.clear()
             assert ordinals(session, job.id, kind, order, 0, 2) != []

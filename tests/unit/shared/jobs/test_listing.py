@@ -14,6 +14,7 @@ from shared.jobs.listing import Order, Reviewed, Wish, ordinals
 from shared.jobs.reviews import Decided, decide
 from shared.tables import Job, Person, Result
 from tests.factories import batch_job, calibration, unbacked_model
+from tests.plans import plans_of
 
 ROWS: list[tuple[str, float | None]] = [
     ("accept", 2.0), ("review", 0.1), ("reject", -1.0), ("unscorable", None), ("accept", 0.9), ("review", 0.1),
@@ -84,15 +85,7 @@ def test_a_decided_comparison_still_knows_what_follows_it(database: Database) ->
 def test_all_orders_begin_at_an_index(sqlite_database: Database) -> None:
     """No step sorts or scans a whole job: what makes a page of a million rows as quick as one of a hundred."""
     job = a_job(sqlite_database, calibrated=True)
-    plans: list[str] = []
-
-    def explain(connection: Any, cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        if statement.startswith("SELECT"):
-            plan = connection.connection.execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
-            plans.extend(str(row[-1]) for row in plan)
-
-    sa.event.listen(sqlite_database.engine, "before_cursor_execute", explain)
-    with sqlite_database.read() as session:
+    with plans_of(sqlite_database) as plans, sqlite_database.read() as session:
         for wish in (
             Wish(order=Order.ALIKE),
             Wish("accept", Order.UNLIKE),

@@ -121,13 +121,15 @@ def test_the_command_told_is_one_that_exists(loss: str) -> None:
         if item.applies(params)
     }
     for spec in (TuneSpec(preset="photo", channels=3), TuneSpec(ink="binary")):
-        check_command(trial_command(spec, params).split(), params, spec)
+        words = trial_command(spec, params).split()
+        assert words[:4] == ["countersign", "submit", "train", "PATH"]
+        given = options_of(words[4:])
+        assert {name: str(given[name]) for name in params} == {name: str(value) for name, value in params.items()}
+        of_training = {name: value for name, value in given.items() if name in TrainSpec.model_fields}
+        assert TrainSpec.model_validate(of_training).preprocessing == spec.preprocessing
 
 
-def check_command(words: list[str], params: dict[str, Any], spec: TuneSpec) -> None:
-    assert words[:4] == ["countersign", "submit", "train", "PATH"]
-    context = submit_train.make_context("train", [".", *words[4:]])
-    given = {name: value for name, value in context.params.items() if value not in (None, False)}
-    assert {name: str(given[name]) for name in params} == {name: str(value) for name, value in params.items()}
-    told = TrainSpec.model_validate({name: value for name, value in given.items() if name in TrainSpec.model_fields})
-    assert told.preprocessing == spec.preprocessing
+def options_of(words: list[str]) -> dict[str, Any]:
+    """What ``submit train`` understands, but for what was not given."""
+    context = submit_train.make_context("train", [".", *words])
+    return {name: value for name, value in context.params.items() if value not in (None, False)}
