@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -33,13 +35,23 @@ def test_page_and_box_are_those_that_a_worker_would_decode() -> None:
 
 
 def test_a_decoder_that_hangs_is_deadly_too() -> None:
-    """A process that is too slow even to start is the host's trouble, and no image is blamed for it."""
-    with Prober(max_pixels=10**6) as prober:
+    with Prober(max_pixels=10**6, patience=30) as prober:
         assert not prober.is_deadly(png())
-        prober._patience = 1e-4
+        stopped = prober._process
+        assert stopped is not None
+        stopped.send_signal(signal.SIGSTOP)
+        prober._patience = 0.3
         assert prober.is_deadly(png())
-        with pytest.raises(OSError, match="cannot be started"):
-            prober.is_deadly(png())
+        assert stopped.returncode == -signal.SIGKILL
+
+
+def test_no_image_is_blamed_for_a_process_that_never_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    never = tmp_path / "python"
+    never.write_text("#!/bin/sh\nexec sleep 60\n")
+    never.chmod(0o700)
+    monkeypatch.setattr(sys, "executable", str(never))
+    with Prober(max_pixels=10**6, patience=0.3) as prober, pytest.raises(OSError, match="cannot be started"):
+        prober.is_deadly(png())
 
 
 def test_what_it_checks_is_refused_by_name() -> None:
