@@ -37,7 +37,7 @@ NETWORKS = {
             "Statistics of the ink, compared by learned weights; trains in seconds",
             704,
             1280,
-            5084,
+            8668,
             "local",
             scale="keep",
             closed_form=True,

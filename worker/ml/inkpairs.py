@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from worker.ml.inkpoints import FOUND, find_pieces
 from worker.ml.inkshape import MATCHES, match
 from worker.ml.inkstats import BLOCKS, LENGTH, SLICES, STRENGTH_BLOCKS
 
@@ -17,14 +18,15 @@ Rows = NDArray[np.floating[Any]]
 SMALL = 40  # numbers; of larger blocks only the distance between two of them counts, not each number
 _SMALL_BLOCKS = [(name, size) for name, size, _ in BLOCKS if size <= SMALL]
 _SINGLE = np.concatenate([np.arange(LENGTH)[SLICES[name]] for name, _ in _SMALL_BLOCKS])
-WHOLE_BLOCKS = tuple(name for name, _, _ in BLOCKS if name != "shape_grid")  # by the distance of two; shapes by match
-WHOLES = len(WHOLE_BLOCKS) + MATCHES
+# Told by the distance of two; the others by a search for what fits.
+WHOLE_BLOCKS = tuple(name for name, _, _ in BLOCKS if name not in {"shape_grid", "pieces"})
+WHOLES = len(WHOLE_BLOCKS) + MATCHES + FOUND
 DIFFERENCES = len(_SINGLE) + WHOLES
 # Which differences say how dark the ink runs: (DIFFERENCES,).
 OF_STRENGTH = np.array(
     [name in STRENGTH_BLOCKS for name, size in _SMALL_BLOCKS for _ in range(size)]
     + [name in STRENGTH_BLOCKS for name in WHOLE_BLOCKS]
-    + [False] * MATCHES
+    + [False] * (MATCHES + FOUND)
 )
 # What kind of signature a pair is, by its means: how large, how wide and curved its line, how dense, how dark.
 KIND_BLOCKS = (
@@ -37,12 +39,13 @@ FEATURES = DIFFERENCES + len(_KIND)
 _KIND_OF_STRENGTH = [name in STRENGTH_BLOCKS for name in KIND_BLOCKS for _ in range(LENGTH)[SLICES[name]]]
 _STRENGTH_FEATURES = np.append(OF_STRENGTH, np.array(_KIND_OF_STRENGTH))
 
-_WHOLE_WEIGHT = 6.0  # of what is told of a block or a shape as a whole, against single numbers
+_WHOLE_WEIGHT = 6.0  # of what is told of a block, a shape or pieces as a whole, against single numbers
 _FAR_FROM_MEAN = 3.0  # standard deviations: a kind of signature that training never saw is taken for its extreme
 _LEAST_SPREAD, _LEAST_SCALE = 1e-3, 1e-2
-AT_ONCE = 2048  # pairs compared at a time: 80 MiB
+AT_ONCE = 1024  # pairs compared at a time: 70 MiB
 COHORT, COHORT_EACH = 128, 4  # most signatures that others are held against, and of one writer
 _NEAREST, _SKIPPED = 12, COHORT_EACH  # of the cohort
+_FROM_PIECES = 0.3  # of how far a signature lies from everybody
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,7 +54,7 @@ class Norm:
 
     ``centre`` and ``spread`` (LENGTH,) are the mean and the standard deviation of each statistic, ``within`` (LENGTH,)
     its standard deviation among one writer's genuine signatures, ``scale`` (WHOLES,) what two of these usually differ
-    by in each block and in shape.
+    by in each block, in shape and in pieces.
     """
 
     centre: Doubles
@@ -85,10 +88,10 @@ def pair_features(first: Rows, second: Rows, norm: Norm) -> Doubles:
     """Features (P, FEATURES) of pairs of statistics (P, LENGTH) and (P, LENGTH): 0 where the two are equal.
 
     ln(1 + |a - b| / within) of each number of the small blocks, then the Euclidean distance between each block's two
-    sets of numbers (of histograms: their Hellinger distance) and what :func:`match` says of the shapes, over their
-    usual size. The logarithm keeps one odd number from deciding all. Behind these DIFFERENCES stands their mean times
-    the kind of signature, the standardised mean of both statistics in KIND_BLOCKS: so their slopes make the distance
-    of one kind count for more than that of another.
+    sets of numbers (of histograms: their Hellinger distance), what :func:`match` says of the shapes and
+    :func:`find_pieces` of the pieces, over their usual size. The logarithm keeps one odd number from deciding all.
+    Behind these DIFFERENCES stands their mean times the kind of signature, the standardised mean of both statistics in
+    KIND_BLOCKS: so their slopes make the distance of one kind count for more than that of another.
     """
     differences = _differences(first, second, norm)
     kind = (first[:, _KIND].astype(np.float64) + second[:, _KIND]) / 2
@@ -102,7 +105,8 @@ def usual_features(
     """What signatures (N, LENGTH) differ by from those of a ``cohort`` (C, LENGTH) that resemble them most.
 
     The features (N, FEATURES) of a signature with the nearest of the cohort, in the mean, without those of how dark
-    the ink runs; and how far these lie, (N,), the mean of the differences among the features. A large distance to a
+    the ink runs; and how far these lie, (N,), seven tenths by the mean of the other differences among the features and
+    three by how far the pieces are from their like. Pieces have no say in who is nearest. A large distance to a
     reference says less of a signature that lies far from everybody: the idea of score normalisation with a cohort
     (Auckenthaler et al., Digital Signal Processing 2000). The very nearest are skipped: a customer who is in the
     cohort is not measured by his own signatures. ``strangers`` (N, C) leaves out, one by one, who is not a stranger.
@@ -112,7 +116,7 @@ def usual_features(
     for start in range(0, len(rows), each):
         part = rows[start : start + each]
         first, second = np.repeat(part, len(cohort), 0), np.tile(cohort, (len(part), 1))
-        told = _differences(first, second, norm)[:, ~OF_STRENGTH].mean(1)
+        told = _differences(first, second, norm)[:, :-FOUND][:, ~OF_STRENGTH[:-FOUND]].mean(1)
         far[start : start + each] = told.reshape(len(part), len(cohort))
     if strangers is not None:
         far[~strangers] = np.inf
@@ -125,7 +129,10 @@ def usual_features(
             near = cohort[places[skipped : skipped + taken]]
             means[row] = pair_features(np.repeat(rows[row : row + 1], taken, 0), near, norm).mean(0)
     means[:, _STRENGTH_FEATURES] = 0
-    distances = means[:, :DIFFERENCES][:, ~OF_STRENGTH].mean(1)
+    differences = means[:, :DIFFERENCES]
+    pieces = differences[:, -FOUND:].mean(1) / _WHOLE_WEIGHT
+    others = differences[:, :-FOUND][:, ~OF_STRENGTH[:-FOUND]].mean(1)
+    distances = (1 - _FROM_PIECES) * others + _FROM_PIECES * pieces
     return means, np.where(distances > 0, np.maximum(distances, _LEAST_SCALE), 1.0)
 
 
@@ -141,4 +148,5 @@ def _wholes(first: Rows, second: Rows) -> Doubles:
         for name in WHOLE_BLOCKS
     ]
     shapes = match(first[:, SLICES["shape_grid"]], second[:, SLICES["shape_grid"]])
-    return np.concatenate([np.stack(apart, 1), shapes], axis=1)
+    pieces = find_pieces(first[:, SLICES["pieces"]], second[:, SLICES["pieces"]])
+    return np.concatenate([np.stack(apart, 1), shapes, pieces], axis=1)

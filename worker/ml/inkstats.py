@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from worker.ml.inkpoints import POINTS_LENGTH, local_shapes
 from worker.ml.inkshape import SHAPE_LENGTH, WIDTH_LENGTH, shape_grid, width_grid
 
 Floats = NDArray[np.float32]
@@ -335,6 +336,7 @@ BLOCKS: tuple[tuple[str, int, Callable[[Ink], Floats]], ...] = (
     ("rim", 10, _rim),
     ("width_grid", WIDTH_LENGTH, width_grid),
     ("shape_grid", SHAPE_LENGTH, shape_grid),
+    ("pieces", POINTS_LENGTH, local_shapes),
 )  # fmt: skip
 # Those that tell how dark the ink runs, of which a binarised signature says nothing.
 STRENGTH_BLOCKS = (

@@ -21,7 +21,7 @@ Doubles = NDArray[np.float64]
 
 REPRESENTATION = LENGTH + 2
 SHARE = 0.25  # of what is usual for two signatures, taken from what they differ by
-_MOST_REMEMBERED = 4096  # 78 MiB
+_MOST_REMEMBERED = 4096  # 136 MiB
 
 
 class _Remembered:
