@@ -29,7 +29,7 @@ POINTS_LENGTH = POINTS * (_NUMBERS + 2)
 _COSTS = (0.15, 0.6, 2.0)  # of a place one standard deviation away, against half the squared distance of two pieces
 _SHARES = (0.5, 0.8)  # of the points: how far the piece is from its like that so many are nearer to theirs than
 FOUND = len(_COSTS) * (1 + len(_SHARES))  # numbers that :func:`find_pieces` gives for a pair
-_NOWHERE, _ROUNDING = 99.0, 1e-5
+_NOWHERE, _ROUNDING = 16.0, 1e-5  # as far as any two signatures of people were seen to be at one point
 _PAIRS = 64  # at a time: they stay in the cache
 
 _WAVE = np.sqrt(2 / _CELLS) * np.cos(np.pi * np.outer(np.arange(_WAVES), np.arange(_CELLS) + 0.5) / _CELLS)
@@ -125,7 +125,7 @@ def _found(first: torch.Tensor, here: torch.Tensor, second: torch.Tensor, there:
 
 def _summed(least: torch.Tensor, some: torch.Tensor) -> torch.Tensor:
     """Mean and quantiles (P, 1 + len(_SHARES)) of what the points (P, POINTS) that there are have found."""
-    least = torch.where(some, least.clamp(0, 1), 0.0)
+    least = torch.where(some, least.clamp(0, _NOWHERE), 0.0)
     count = some.sum(1)
     ordered = torch.where(some, least, _NOWHERE).sort(1).values
     places = torch.stack([(count * share).long().clamp(max=POINTS - 1) for share in _SHARES], 1)

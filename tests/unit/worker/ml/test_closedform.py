@@ -122,7 +122,7 @@ def norm_of(centre: float = 0.5) -> Norm:
 def random_rows(count: int, seed: int) -> NDArray[np.float32]:
     rows = np.random.default_rng(seed).random((count, LENGTH)).astype(np.float32)
     rows[:, SLICES["shape_grid"]] /= np.linalg.norm(rows[:, SLICES["shape_grid"]], axis=1, keepdims=True)
-    rows[:, SLICES["pieces"]] *= 0.1  # beyond a distance of 1 all pieces are as unlike as can be
+    rows[:, SLICES["pieces"]] *= 0.1
     return rows
 
 

@@ -82,6 +82,6 @@ def searched(first: NDArray[np.float32], second: NDArray[np.float32]) -> NDArray
             for piece, place in zip(pieces, places, strict=True)
             if piece.any()
         )
-        bounded = np.minimum(least, 1.0)
+        bounded = np.minimum(least, 16.0)
         told += [bounded.mean(), bounded[int(len(least) * 0.5)], bounded[int(len(least) * 0.8)]]
     return np.array(told)
