@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -21,7 +22,7 @@ from worker.ml.images import pixel_digest, prepare
 from worker.regions import RegionReader
 
 PREPARE_THREADS = 2
-BATCH = 64  # canvases handed to the network in one go
+BATCH = 64  # canvases handed to the network's streams in one go
 AHEAD = 3 * BATCH  # regions being prepared before the network asks for them
 
 Floats = NDArray[np.float32]
@@ -69,14 +70,30 @@ def encode(
     def prepare_one(source: RegionSource) -> Prepared:
         return _prepare(reader, source, embedder.preprocessing)
 
-    with (
-        RegionReader(context.settings, context.store) as reader,
-        ahead(prepare_one, missing, PREPARE_THREADS, AHEAD) as prepared,
-    ):
+    begun: set[str] = set()
+
+    def batches() -> Iterator[tuple[list[str], NDArray[np.uint8]]]:
         while batch := list(islice(prepared, BATCH)):
             fresh = _take_prepared(batch, encoded, scored)
             encoded.vectors |= stored_embeddings(context, model_id, set(fresh))  # known from another upload
-            _embed(model_id, embedder, fresh, encoded, scored)
+            unknown = [digest for digest in fresh if digest not in encoded.vectors and digest not in begun]
+            begun.update(unknown)
+            if not unknown:
+                check()
+                continue
+            each = -(-len(unknown) // embedder.streams)  # as many for each, so that none ends before the others
+            for digests in (unknown[start : start + each] for start in range(0, len(unknown), each)):
+                yield digests, np.stack([fresh[digest] for digest in digests])
+
+    with (
+        RegionReader(context.settings, context.store) as reader,
+        ahead(prepare_one, missing, PREPARE_THREADS, AHEAD) as prepared,
+        closing(embedder.embed_each(batches())) as embedded,
+    ):
+        for digests, vectors in embedded:
+            for digest, vector in zip(digests, vectors, strict=True):
+                encoded.vectors[digest] = vector
+                scored.embeddings.append(embedding_values(model_id, digest, vector))
             check()
     return encoded
 
@@ -119,18 +136,6 @@ def _take_prepared(batch: list[Prepared], encoded: Encoded, scored: Scored) -> d
         if item.digest not in encoded.vectors:
             fresh[item.digest] = item.canvas
     return fresh
-
-
-def _embed(
-    model_id: int, embedder: Embedder, fresh: dict[str, NDArray[np.uint8]], encoded: Encoded, scored: Scored
-) -> None:
-    unknown = [digest for digest in fresh if digest not in encoded.vectors]
-    if not unknown:
-        return
-    vectors = embedder.embed(np.stack([fresh[digest] for digest in unknown]))  # (N, D)
-    for digest, vector in zip(unknown, vectors, strict=True):
-        encoded.vectors[digest] = vector
-        scored.embeddings.append(embedding_values(model_id, digest, vector))
 
 
 def embedding_values(model_id: int, digest: str, vector: Floats) -> dict[str, Any]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
+from collections import deque
+from collections.abc import Generator, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,6 +18,8 @@ from worker.ml.compare import Comparer, euclidean
 
 _BATCH = {"cpu": 32, "cuda": 512}  # canvases at a time; on the CPU larger ones only leave its caches
 _OTHER_BATCH = 64
+
+K = TypeVar("K")
 
 
 def best_device() -> torch.device:
@@ -57,9 +62,11 @@ class Embedder:
         self.compare = compare
         self.batch = batch if batch is not None else _BATCH.get(self.device.type, _OTHER_BATCH)
         self.network = network.to(self.device).to(memory_format=torch.channels_last).eval()
-        one_thread = partial(torch.set_num_threads, 1)
-        self._streams = ThreadPoolExecutor(streams, "stream", one_thread) if streams > 1 else None
-        self._width = streams
+        self.streams = streams
+        one_thread = partial(torch.set_num_threads, 1) if streams > 1 else None
+        self._streams = ThreadPoolExecutor(streams, "stream", one_thread)
+        # Threads of its own, so that who has only a few does not stand in line behind the batches of who has many.
+        self._flow = ThreadPoolExecutor(streams, "flow", one_thread)
 
     def embed(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Embed uint8 canvases (N, H, W) or (N, H, W, 3), as made by ``images.prepare``, to float32 (N, R).
@@ -67,15 +74,41 @@ class Embedder:
         In float32 throughout. Raises ValueError for canvases of another size, torch.OutOfMemoryError if not even one
         fits the device.
         """
+        if self.streams == 1 or len(canvases) < 2:
+            return self._embed(canvases)
+        each = min(self.batch, -(-len(canvases) // self.streams))
+        starts = range(0, len(canvases), each)
+        return np.concatenate(
+            list(self._streams.map(self._embed, (canvases[start : start + each] for start in starts)))
+        )
+
+    def embed_each(
+        self, batches: Iterable[tuple[K, NDArray[np.uint8]]]
+    ) -> Generator[tuple[K, NDArray[np.float32]], None, None]:
+        """What :meth:`embed` gives for each of ``batches``, in order, beside what came with the canvases.
+
+        The next batches are taken, and embedded, while the caller is busy with one: as many as there are streams, and
+        one that waits. Those that nobody comes for are dropped.
+        """
+        waiting: deque[tuple[K, Future[NDArray[np.float32]]]] = deque()
+        try:
+            for key, canvases in batches:
+                waiting.append((key, self._flow.submit(self._embed, canvases)))
+                if len(waiting) > self.streams:
+                    key, first = waiting.popleft()
+                    yield key, first.result()
+            while waiting:
+                key, first = waiting.popleft()
+                yield key, first.result()
+        finally:
+            for _, future in waiting:
+                future.cancel()
+
+    def _embed(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """A batch at a time, in this thread."""
         if canvases.shape[1:] != self.preprocessing.shape:
             expected = " x ".join(map(str, self.preprocessing.shape))
             raise ValueError(f"expected canvases of {expected}, got an array of shape {canvases.shape}")
-        if self._streams is not None and len(canvases) > 1:
-            each = min(self.batch, -(-len(canvases) // self._width))
-            starts = range(0, len(canvases), each)
-            return np.concatenate(
-                list(self._streams.map(self._embed_batch, (canvases[start : start + each] for start in starts)))
-            )
         parts: list[NDArray[np.float32]] = []
         done = 0
         while done < len(canvases) or not parts:

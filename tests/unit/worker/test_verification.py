@@ -161,9 +161,7 @@ def test_a_batch_from_manifest_to_results(context: Context, submit: Submit) -> N
     assert (regions["a.png"].width, regions["a.png"].height, regions["blank.png"].code) == (180, 80, "image_blank")
 
 
-def test_each_image_is_encoded_once_also_over_jobs(
-    context: Context, submit: Submit, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_each_image_is_encoded_once_also_over_jobs(context: Context, submit: Submit) -> None:
     """By its pixels: the same drawing in another format, and in another job, is known already."""
     images = {f"{n}.png": png(n) for n in range(5)} | {"copy.bmp": encoded(drawing(0), "BMP")}
     rows = [(n, f"{n % 5}.png", f"{(n + 1 + n // 5) % 5}.png") for n in range(20)] + [("copy", "copy.bmp", "1.png")]
@@ -173,15 +171,9 @@ def test_each_image_is_encoded_once_also_over_jobs(
         taken_in(context, submit, *rows, images=images)
         while claim := claim_chunks(context.database, "w", 30, 8):
             embedder = models.get(claim.model)
-            embed = type(embedder).embed
-
-            def counting(self: Any, canvases: Any, embed: Any = embed) -> Any:
-                seen.append(len(canvases))
-                return embed(self, canvases)
-
-            with monkeypatch.context() as patch:
-                patch.setattr(type(embedder), "embed", counting)
-                score_claim(context, models, claim)
+            counting = embedder.network.register_forward_pre_hook(lambda _, taken: seen.append(len(taken[0])))
+            score_claim(context, models, claim)
+            counting.remove()
     assert sum(seen) == 5
 
 

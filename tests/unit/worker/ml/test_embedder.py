@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
@@ -117,6 +118,33 @@ def test_streams_do_not_show() -> None:
     plain = Embedder(copy.deepcopy(network), SMALL, CPU).embed(pixels)
     assert Embedder(network, SMALL, CPU, batch=4, streams=2).embed(pixels) == pytest.approx(plain, abs=1e-6)
     assert sorted(network.batches) == [3, 4, 4]
+
+
+@pytest.mark.parametrize("streams", [1, 2])
+def test_batches_flow_in_their_order_and_the_next_are_taken_meanwhile(streams: int) -> None:
+    network, pixels = Tiny(), canvases(11)
+    whole = Embedder(copy.deepcopy(network), SMALL, CPU).embed(pixels)
+    taken: list[int] = []
+
+    def batches() -> Iterator[tuple[int, NDArray[np.uint8]]]:
+        for start in range(0, 11, 2):
+            taken.append(start)
+            yield start, pixels[start : start + 2]
+
+    flow = Embedder(network, SMALL, CPU, streams=streams).embed_each(batches())
+    first, rows = next(flow)
+    assert (first, taken) == (0, [0, 2, 4][: streams + 1])
+    parts = [rows, *(rows for _, rows in flow)]
+    assert np.concatenate(parts) == pytest.approx(whole, abs=1e-6)
+    assert taken == list(range(0, 11, 2))
+
+
+def test_batches_that_nobody_comes_for_are_not_taken() -> None:
+    batches = ((number, canvases(2)) for number in range(9))
+    flow = Embedder(Tiny(), SMALL, CPU).embed_each(batches)
+    next(flow)
+    flow.close()
+    assert next(batches)[0] == 2
 
 
 @pytest.mark.parametrize("channels", [1, 3])
