@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-CLAIM_SECONDS = 0.25  # of work in one claim, where it is quick: the claim's own cost no longer counts then
+CLAIM_SECONDS = 2.0  # of work in one claim, where it is quick: the pause between two claims no longer counts then
 MOST_ROWS = 4096  # so that what a claim holds in memory stays small
 GROWTH = 4.0
 
