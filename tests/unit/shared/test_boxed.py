@@ -9,15 +9,18 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import sqlalchemy as sa
+from safetensors import safe_open
+from safetensors.numpy import save
 
 from shared import registry
 from shared.boxed import FILE, NAME, register_boxed
 from shared.calibration import calibration_of
 from shared.db import Database
 from shared.storage import FolderStore
-from shared.tables import ModelVersion
+from shared.tables import AuditEvent, ModelVersion
 from tests.factories import unbacked_model
 from tests.servers import COMMAND
 from worker.digests import load
@@ -92,6 +95,33 @@ def test_a_model_of_the_same_name_is_another_model(sqlite_database: Database, st
     model = register_boxed(sqlite_database, store)
     assert model is not None
     assert model.label == "boxed@2"
+
+
+def test_it_takes_the_place_of_an_earlier_one_that_can_be_loaded_no_more(
+    database: Database, store: FolderStore, tmp_path: Path
+) -> None:
+    tensors = {"slopes": np.zeros(3, np.float32)}
+    with safe_open(FILE, "numpy") as file:
+        earlier = save(tensors, file.metadata())
+    key = store.put("models/earlier.safetensors", [earlier]).key
+    model = ModelVersion(name=NAME, digest="sha256:00", blob=key, network="ink", threshold=1.0, summary={})
+    with database.write() as session:
+        registry.add_model(session, model, make_default=False)
+    register_boxed(database, store)
+    with database.read() as session:
+        assert registry.default_model(session).label == "boxed@2"
+        event = session.scalars(sa.select(AuditEvent)).one()
+    assert (event.action, event.subject, event.details["instead_of"]) == ("model.default", "boxed@2", "boxed@1")
+
+
+def test_an_earlier_one_that_still_serves_stays_the_default(sqlite_database: Database, store: FolderStore) -> None:
+    key = store.put("models/earlier.safetensors", [FILE.read_bytes()]).key
+    model = ModelVersion(name=NAME, digest="sha256:00", blob=key, network="ink", threshold=1.0, summary={})
+    with sqlite_database.write() as session:
+        registry.add_model(session, model, make_default=False)
+    register_boxed(sqlite_database, store)
+    with sqlite_database.read() as session:
+        assert registry.default_model(session).label == "boxed@1"
 
 
 def test_the_file_is_small() -> None:
