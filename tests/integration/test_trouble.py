@@ -20,7 +20,7 @@ from shared.tables import Job, Region, Upload
 from tests.factories import ModelFile, batch_of, png, training_files, write_files, zip_of
 from tests.servers import COMMAND, Stack, wait_for
 from web.app import create_app
-from web.auth import create_first_person
+from web.people import create_first_person
 
 
 @pytest.fixture
