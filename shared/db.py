@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
@@ -116,6 +114,9 @@ class Database:
 
     def migrate(self) -> None:
         """Bring the tables to the newest revision; safe to run twice."""
+        from alembic import command  # only one program of a stack migrates: the others start sooner without it
+        from alembic.config import Config
+
         if self.is_sqlite and self.engine.url.database:
             Path(self.engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         config = Config()
