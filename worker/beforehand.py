@@ -14,9 +14,7 @@ from importlib import import_module
 
 from shared.queue import QueueNames
 
-_BEFORE_FORK = {
-    QueueNames.IO: ("worker.intake", "worker.rendering", "shared.jobs.sweep", "shared.jobs.partial", "worker.webhooks")
-}
+_BEFORE_FORK = {QueueNames.IO: ("worker.intake", "shared.jobs.sweep", "shared.jobs.partial", "worker.webhooks")}
 _IN_CHILD = {QueueNames.BATCH: ("worker.verification",), QueueNames.INTERACTIVE: ("worker.verification",)}
 
 

@@ -19,18 +19,10 @@ from shared.tables import Person
 from web.people import FirstCredentials, create_first_person, create_key
 
 
-def install(settings: Settings, url: str) -> FirstCredentials | None:
-    """Bring an installation up to date, and leave the command line of this host what it needs to speak to ``url``.
-
-    Returns what :func:`create_first_person` does.
-    """
-    database = Database(settings.database_url)
-    try:
-        first = bring_up_to_date(settings, database)
-        _keep_credentials(settings.home, url, database, first)
-    finally:
-        database.close()
-    return first
+def furnish(settings: Settings, database: Database) -> FirstCredentials | None:
+    """Register the model in the box, and make the first person where there is none; the tables are there."""
+    register_boxed(database, open_store(settings.storage_url))
+    return create_first_person(database)
 
 
 def show_credentials(first: FirstCredentials | None, as_json: bool = False) -> None:
@@ -44,14 +36,7 @@ def show_credentials(first: FirstCredentials | None, as_json: bool = False) -> N
         click.echo("  These are shown this once.")
 
 
-def bring_up_to_date(settings: Settings, database: Database) -> FirstCredentials | None:
-    """Bring the tables to the newest revision, register the model in the box, and see to it that there is a person."""
-    database.migrate()
-    register_boxed(database, open_store(settings.storage_url))
-    return create_first_person(database)
-
-
-def _keep_credentials(home: Path, url: str, database: Database, first: FirstCredentials | None) -> None:
+def keep_credentials(home: Path, url: str, database: Database, first: FirstCredentials | None) -> None:
     """Leave address and key where the command line finds them; readable by the owner only."""
     path = home / "credentials.json"
     if first:

@@ -120,7 +120,9 @@ def up(home: Path | None, host: str, port: int) -> None:
 def migrate(as_json: bool) -> None:
     """Bring the database up to date, with the model in the box; the first time, also make the administrator."""
     from shared.db import Database
-    from web.cli.installing import bring_up_to_date, show_credentials  # the server's packages: a client host has none
+    from web.cli.installing import furnish, show_credentials  # the server's packages: a client host has none
 
     settings = load_settings()
-    show_credentials(bring_up_to_date(settings, Database(settings.database_url)), as_json)
+    database = Database(settings.database_url)
+    database.migrate()
+    show_credentials(furnish(settings, database), as_json)

@@ -100,10 +100,16 @@ class _Stack:
         try:
             if self._own_redis:  # it is empty: what only answers messages has no reason yet to ask for tables
                 self._start("redis", "score")
-            from web.cli.installing import install, show_credentials  # SQLAlchemy and Alembic: after what takes longest
+            from shared.db import Database  # with SQLAlchemy and Alembic: after what takes longest
 
-            first = install(self._settings, self._url)
+            database = Database(self._settings.database_url)
+            database.migrate()
             self._start("redis", "score", "web", "io")
+            from web.cli.installing import furnish, keep_credentials, show_credentials
+
+            first = furnish(self._settings, database)
+            keep_credentials(self._home, self._url, database, first)
+            database.close()
             if not self._ready(stopped):
                 return 0 if stopped() else 1
             click.echo(f"Countersign is ready: {self._url}")
