@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
 from sqlalchemy.ext.compiler import compiles
@@ -115,7 +113,12 @@ class Database:
             raise
 
     def migrate(self) -> None:
-        """Bring the tables to the newest revision; safe to run twice."""
+        """Bring the tables to the newest revision; safe to run twice, and quick where there is nothing to do."""
+        if self._is_newest():
+            return
+        from alembic import command  # here alone: all other programs, and all later starts, are quicker without it
+        from alembic.config import Config
+
         if self.is_sqlite and self.engine.url.database:
             Path(self.engine.url.database).parent.mkdir(parents=True, exist_ok=True)
         config = Config()
@@ -125,6 +128,16 @@ class Database:
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
             config.attributes["connection"] = connection
             command.upgrade(config, "head")
+
+    def _is_newest(self) -> bool:
+        if self.is_sqlite and not Path(self.engine.url.database or "").exists():
+            return False
+        newest = max(path.name for path in MIGRATIONS.glob("versions/[0-9]*.py"))  # begins with its revision
+        with self.look() as connection:
+            if not sa.inspect(connection).has_table("alembic_version"):
+                return False
+            revision = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+        return bool(revision) and newest.startswith(f"{revision}_")
 
     def close(self) -> None:
         """Close all pooled connections."""

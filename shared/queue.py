@@ -17,6 +17,7 @@ from shared.errors import Unavailable
 log = logging.getLogger(__name__)
 
 TIDY_SECONDS = 3600.0
+LOAD_SECONDS = 120.0  # that a worker's child may take to load what it needs; one that takes longer is ended
 DELIVER_SECONDS = 5.0  # between two looks for webhooks to be sent
 
 
@@ -92,6 +93,7 @@ def make_celery(settings: Settings) -> Celery:
         task_reject_on_worker_lost=True,
         task_track_started=False,
         worker_prefetch_multiplier=1,
+        worker_proc_alive_timeout=LOAD_SECONDS,
         worker_hijack_root_logger=False,
         worker_send_task_events=False,
         broker_connection_retry_on_startup=True,

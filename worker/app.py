@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import billiard.pool
-from celery.signals import setup_logging, worker_shutting_down
+from celery.signals import celeryd_after_setup, setup_logging, worker_process_init, worker_shutting_down
 
 from shared.config import configure_logging, load_settings
 from shared.queue import make_celery
+from worker.beforehand import load_before_fork, load_in_child
 from worker.context import start_draining
 from worker.tasks import register
 
@@ -29,3 +30,13 @@ def _one_log_format(**_: Any) -> None:
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]  # celery is untyped
 def _drain(**_: Any) -> None:
     start_draining()
+
+
+@celeryd_after_setup.connect  # type: ignore[untyped-decorator]  # as above
+def _before_fork(**_: Any) -> None:
+    load_before_fork(app.amqp.queues.consume_from)
+
+
+@worker_process_init.connect  # type: ignore[untyped-decorator]  # as above
+def _in_child(**_: Any) -> None:
+    load_in_child(app.amqp.queues.consume_from)

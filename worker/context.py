@@ -8,11 +8,14 @@ import socket
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import TYPE_CHECKING
 
 from shared.config import Settings, load_settings
-from shared.db import Database
 from shared.queue import CeleryDoorbell, Doorbell, make_celery
-from shared.storage import BlobStore, open_store
+
+if TYPE_CHECKING:  # SQLAlchemy is the children's: beat and the workers' parents start sooner without it
+    from shared.db import Database
+    from shared.storage import BlobStore
 
 # Made before Celery forks its children, so that the parent's shutdown signal is seen in them.
 # A bare byte, no lock: a child that is killed while it looks must not leave one held.
@@ -39,6 +42,9 @@ def start_draining() -> None:
 @lru_cache(maxsize=1)
 def process_context() -> Context:
     """The context of this process."""
+    from shared.db import Database
+    from shared.storage import open_store
+
     settings = load_settings()
     return Context(
         settings=settings,

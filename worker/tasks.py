@@ -1,14 +1,13 @@
 """The tasks: each opens the process's context and calls one use case.
 
-The use cases are imported when a task first runs: the io worker serves intake and views and must never load torch.
+The use cases are imported when a task first runs, or before (:mod:`worker.beforehand`): the io worker serves intake and
+views and must never load torch, and the workers' parents need none of them.
 """
 
 from __future__ import annotations
 
 from celery import Celery
 
-from shared.jobs.partial import remove_expired
-from shared.jobs.sweep import requeue_stalled
 from shared.queue import TaskNames
 from shared.views import DRAWN
 from worker.context import process_context
@@ -82,6 +81,9 @@ def look(digest: str) -> None:
 
 def sweep() -> None:
     """Ring again for what nobody works on, and remove files that nobody uses."""
+    from shared.jobs.partial import remove_expired
+    from shared.jobs.sweep import requeue_stalled
+
     context = process_context()
     requeue_stalled(context.settings, context.database, context.doorbell)
     remove_expired(context.database, context.store)

@@ -115,7 +115,8 @@ def last_result(client: Client, job: Document, rows: int) -> Document:
 def service(folder: Path, **environment: str) -> Iterator[Service]:
     """``countersign up`` by its defaults, but that it does not count requests; both models are registered."""
     home = folder / "home"
-    home.mkdir(parents=True)
+    if not home.exists():
+        install(folder)
     settings = os.environ | {"COUNTERSIGN_RATE_LIMIT": "0"} | environment
     command = [COUNTERSIGN, "up", "--home", str(home), "--port", "0"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, start_new_session=True, env=settings) as process:
@@ -123,11 +124,19 @@ def service(folder: Path, **environment: str) -> Iterator[Service]:
             for line in process.stdout or ():
                 if "is ready" in line:
                     break
-            register(Database(f"sqlite:///{home / 'countersign.db'}"), home / "blobs")
             yield Service(home, process.pid)
         finally:
             os.kill(process.pid, signal.SIGTERM)
             process.wait(60)
+
+
+def install(folder: Path) -> None:
+    """Make the home of a stack before its first start: tables, and the measured models in the registry."""
+    home = folder / "home"
+    home.mkdir(parents=True)
+    database = Database(f"sqlite:///{home / 'countersign.db'}")
+    database.migrate()
+    register(database, home / "blobs")
 
 
 def register(database: Database, blobs: Path) -> None:

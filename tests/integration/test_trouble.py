@@ -6,6 +6,7 @@ import io
 import os
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from shared.tables import Job, Region, Upload
 from tests.factories import ModelFile, batch_of, png, training_files, write_files, zip_of
 from tests.servers import COMMAND, Stack, wait_for
 from web.app import create_app
-from web.auth import create_first_person
+from web.people import create_first_person
 
 
 @pytest.fixture
@@ -113,3 +114,31 @@ def test_the_stack_ends_in_order_and_starts_again(short_tmp: Path, tiny_model: M
         pids = stack.children()
         assert stack.kill() != 0
     wait_for(lambda: not any(Path(f"/proc/{pid}").exists() for pid in pids), "the children to end", 60)
+
+
+def test_tables_of_a_later_version_end_the_start(short_tmp: Path) -> None:
+    """What was started beside the work on the tables ends with it."""
+    home = short_tmp / "later"
+    home.mkdir()
+    database = Database(f"sqlite:///{home / 'countersign.db'}")
+    database.migrate()
+    with database.write() as session:
+        session.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    database.close()
+    command = [COMMAND, "up", "--home", str(home), "--port", "0"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 1
+    assert "9999" in done.stderr
+    assert "is ready" not in done.stdout
+    assert (home / "logs" / "score.log").exists(), "nothing was started beside it, so nothing was tried here"
+    assert _processes_of(home) == []
+
+
+def _processes_of(home: Path) -> list[str]:
+    """Programs that were started for ``home``."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # ended, or another's
+            if f"COUNTERSIGN_HOME={home}\0".encode() in (path / "environ").read_bytes():
+                found.append((path / "cmdline").read_text())
+    return found

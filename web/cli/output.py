@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
-from typing import IO, TYPE_CHECKING
+from typing import IO
 
 import click
 from rich.console import Console
@@ -27,9 +26,6 @@ from web.cli.identified import show_identification
 from web.cli.tuned import show_tuning
 from web.client import Document
 from web.client.common import Sent
-
-if TYPE_CHECKING:
-    from web.auth import FirstCredentials  # imports flask, which a client host need not have
 
 STATE_STYLE = {"succeeded": "green", "failed": "red", "cancelled": "yellow"}
 
@@ -114,17 +110,6 @@ def sending(quiet: bool) -> Iterator[Sent]:
         yield tell
     finally:
         progress.stop()
-
-
-def show_credentials(first: FirstCredentials | None, as_json: bool = False) -> None:
-    """The administrator's password and key, when they were made just now; as JSON null when they were not."""
-    if as_json:
-        print_json(asdict(first) if first else None)
-    elif first:
-        click.echo(f"  log in as           {first.name}")
-        click.echo(f"  one-time password   {first.password}")
-        click.echo(f"  API key             {first.api_key}")
-        click.echo("  These are shown this once.")
 
 
 def write_json_list(documents: Iterable[Document], target: IO[bytes]) -> None:

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import json
 import logging
 import os
-import secrets
 import shutil
 import signal
 import socket
@@ -16,25 +14,20 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from http import HTTPStatus
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from types import FrameType
 
 import click
-import httpx
-import sqlalchemy as sa
 
-from shared.boxed import register_boxed
 from shared.config import Settings, configure_logging, load_settings
-from shared.db import Database
-from shared.storage import open_store
-from shared.tables import Person
-from web.auth import FirstCredentials, create_first_person, create_key
-from web.cli import output
 from web.cli.children import Child, stop_together
 
 log = logging.getLogger("countersign.up")
 
 READY_SECONDS = 60.0
+POLL_SECONDS = 0.05  # between two questions to a web server that starts
 HAND_BACK_SECONDS = 40.0  # longer than any task needs to hand its work back
 REDIS_SECONDS = 5.0  # it has nothing to write
 MAX_SOCKET_PATH = 100  # bytes; the kernel allows 107
@@ -104,18 +97,27 @@ class _Stack:
         ]
 
     def run(self, stopped: Callable[[], bool]) -> int:
-        database = Database(self._settings.database_url)
-        database.migrate()
-        register_boxed(database, open_store(self._settings.storage_url))
-        first = create_first_person(database)
-        _keep_credentials(self._home, self._url, database, first)
-        database.close()
         try:
-            for child in self._children:
-                child.start()
+            if self._own_redis:  # it is empty: what only answers messages has no reason yet to ask for tables
+                self._start("redis", "score")
+            from shared.db import Database  # with SQLAlchemy and Alembic: after what takes longest
+
+            database = Database(self._settings.database_url)
+            database.migrate()
+            self._start("redis", "score", "web", "io")
+            from web.cli.installing import furnish, keep_credentials, show_credentials
+
+            first = furnish(self._settings, database)
+            keep_credentials(self._home, self._url, database, first)
+            database.close()
             if not self._ready(stopped):
                 return 0 if stopped() else 1
-            self._greet(first)
+            click.echo(f"Countersign is ready: {self._url}")
+            show_credentials(first)
+            click.echo(f"  data and logs in    {self._home}")
+            click.echo("Ctrl-C stops it.")
+            sys.stdout.flush()
+            self._start("train", "beat")  # the cores were wanted for what the first answer needs
             while not stopped():
                 for child in self._children:
                     child.revive()
@@ -124,26 +126,23 @@ class _Stack:
             self._stop()
         return 0
 
+    def _start(self, *names: str) -> None:
+        """Start those that were not started yet."""
+        for child in self._children:
+            if child.name in names and child.process is None:
+                child.start()
+
     def _ready(self, stopped: Callable[[], bool]) -> bool:
         end = time.monotonic() + READY_SECONDS
         while time.monotonic() < end and not stopped():
-            try:
-                if httpx.get(f"{self._url}/healthz", timeout=1).is_success:
-                    return True
-            except httpx.TransportError:
-                time.sleep(0.1)
+            if _answers(self._url):
+                return True
+            time.sleep(POLL_SECONDS)
         if not stopped():
             click.echo(
                 f"The web server did not start within {READY_SECONDS:.0f} s; see {self._home / 'logs'}.", err=True
             )
         return False
-
-    def _greet(self, first: FirstCredentials | None) -> None:
-        click.echo(f"Countersign is ready: {self._url}")
-        output.show_credentials(first)
-        click.echo(f"  data and logs in    {self._home}")
-        click.echo("Ctrl-C stops it.")
-        sys.stdout.flush()
 
     def _stop(self) -> None:
         click.echo("Stopping.", err=True)
@@ -184,22 +183,16 @@ def _socket_path(home: Path) -> Path:
     return Path(tempfile.mkdtemp(prefix="countersign-")) / "redis.sock"
 
 
-def _keep_credentials(home: Path, url: str, database: Database, first: FirstCredentials | None) -> None:
-    """Leave address and key where the command line finds them; readable by the owner only."""
-    path = home / "credentials.json"
-    if first:
-        key = first.api_key
-    elif path.exists():
-        key = json.loads(path.read_text())["api_key"]
-    else:
-        with database.write() as session:
-            person_id = session.scalars(sa.select(Person.id).order_by(Person.id).limit(1)).one()
-            key = create_key(session, person_id, "command line")
-    temporary = path.with_suffix(f".{secrets.token_hex(4)}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(handle, "w") as file:
-        json.dump({"url": url, "api_key": key}, file)
-    temporary.replace(path)
+def _answers(url: str) -> bool:
+    """Whether the web server says that it is well."""
+    connection = HTTPConnection(url.removeprefix("http://"), timeout=1)
+    try:
+        connection.request("GET", "/healthz")
+        return connection.getresponse().status == HTTPStatus.OK
+    except (OSError, HTTPException):
+        return False
+    finally:
+        connection.close()
 
 
 def _free_port(host: str) -> int:

@@ -10,7 +10,7 @@ from shared import audit
 from shared.db import utcnow
 from shared.errors import InvalidInput, NotAuthorised, NotFound
 from shared.tables import ApiKey
-from web import auth
+from web import auth, people
 from web.pages.forms import FormFault
 from web.pages.local import local_target
 from web.services import services
@@ -46,7 +46,7 @@ def login() -> ResponseReturnValue:
 
 def _login_form(wanted: str, errors: list[FormFault] | None = None) -> str:
     name = request.form.get("name", "")
-    untouched = auth.is_untouched(services().database)
+    untouched = people.is_untouched(services().database)
     return render_template("login.html", wanted=wanted, name=name, errors=errors or [], untouched=untouched)
 
 
@@ -93,7 +93,7 @@ def create_key() -> ResponseReturnValue:
     if not label:
         return _account_page([FormFault("label", "Say what the key is for.")]), 422
     with services().database.write() as session:
-        key = auth.create_key(session, auth.current_person().id, label)
+        key = people.create_key(session, auth.current_person().id, label)
     return _account_page(new_key=key)
 
 

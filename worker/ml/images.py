@@ -13,11 +13,10 @@ import threading
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-import pypdfium2 as pdfium
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -25,6 +24,9 @@ from shared.errors import UnusableImage
 from shared.specs import Preprocessing
 from worker.ml.inkmask import binarise, cut_out
 from worker.ml.photos import letterbox
+
+if TYPE_CHECKING:  # it takes as long to load as all else here, and most signatures are no PDF
+    import pypdfium2 as pdfium
 
 Pixels = NDArray[np.uint8]  # (H, W) grey, or (H, W, 3) red, green, blue
 Box = tuple[int, int, int, int]
@@ -256,6 +258,8 @@ def _grey_of_16_bit(picture: Image.Image, source: Image.Image) -> Pixels:
 
 
 def _decode_pdf(data: bytes, page: int, box: Box | None, limits: ImageLimits, channels: int) -> Pixels:
+    import pypdfium2 as pdfium
+
     try:
         with _PDF_LOCK, pdfium.PdfDocument(data) as document:
             if page > len(document):

@@ -94,8 +94,9 @@ class Winograd(nn.Module):
         self.padding = (padding[1], padding[0])  # across, down
         inward, kernel, outward = transforms(self.outputs, self.side)
         weights = layer.weight.detach().cpu().double().numpy()
-        kernels = np.einsum("ia,jb,ocab->ijoc", kernel, kernel, weights, optimize=True)
-        self.register_buffer("kernels", _single(kernels).flatten(0, 1).contiguous())  # (points^2, out, in)
+        flat = weights.reshape(-1, self.side**2)  # (out x in, side^2)
+        kernels = (np.kron(kernel, kernel) @ flat.T).reshape(-1, *weights.shape[:2])  # one product, in the order wanted
+        self.register_buffer("kernels", _single(kernels))  # (points^2, out, in)
         self.register_buffer("inward", _single(inward))
         self.register_buffer("outward", _single(outward))
         self.register_buffer("bias", None if layer.bias is None else layer.bias.detach().clone())

@@ -14,7 +14,7 @@ from werkzeug.test import TestResponse
 from shared.db import Database
 from web.api import documents
 from web.api.operations import OPERATIONS
-from web.auth import create_first_person
+from web.people import create_first_person
 
 
 @dataclass(slots=True)

@@ -13,7 +13,7 @@ from shared.db import Database, utcnow
 from shared.errors import InvalidInput, NotAuthorised
 from shared.tables import ApiKey, Person
 from tests.unit.web.conftest import Caller
-from web import auth
+from web import auth, people
 
 
 @pytest.fixture
@@ -23,10 +23,10 @@ def request_to(sqlite_app: Flask) -> Iterator[None]:
 
 
 def test_the_first_person_is_made_once(database: Database) -> None:
-    first = auth.create_first_person(database)
+    first = people.create_first_person(database)
     assert first is not None
     assert first.name == "admin"
-    assert auth.create_first_person(database) is None
+    assert people.create_first_person(database) is None
     with database.read() as session:
         person = session.scalars(sa.select(Person)).one()
     assert person.must_change_password
@@ -34,7 +34,7 @@ def test_the_first_person_is_made_once(database: Database) -> None:
 
 
 def test_keys_are_kept_as_digests_only(database: Database) -> None:
-    first = auth.create_first_person(database)
+    first = people.create_first_person(database)
     assert first is not None
     with database.read() as session:
         key = session.scalars(sa.select(ApiKey)).one()
@@ -118,7 +118,7 @@ def test_keys_and_stamps_are_compared_in_constant_time(caller: Caller, monkeypat
 
 @pytest.mark.usefixtures("request_to")
 def test_passwords(sqlite_database: Database) -> None:
-    first = auth.create_first_person(sqlite_database)
+    first = people.create_first_person(sqlite_database)
     assert first is not None
     person = auth.check_password("admin", first.password)
     for name, password in (("admin", "wrong"), ("nobody", first.password), ("", "")):

@@ -17,8 +17,8 @@ from flask import Flask
 from shared.db import Database
 from shared.errors import NotAuthorised, Unavailable
 from tests.factories import ModelFile, batch_of, png, unbacked_model
-from web.auth import create_first_person
 from web.client import ApiError, AsyncClient, Client, Files, find_server
+from web.people import create_first_person
 
 
 def failing() -> pytest.RaisesExc[ApiError]:

@@ -12,8 +12,8 @@ from tests.factories import Doorbells
 from tests.servers import RedisServer
 from tests.unit.web.conftest import Caller
 from web.app import create_app
-from web.auth import create_first_person
 from web.limits import Allowance, Limiter
+from web.people import create_first_person
 
 
 @pytest.fixture

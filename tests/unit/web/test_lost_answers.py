@@ -18,7 +18,7 @@ from shared.tables import Job, ModelVersion, Upload
 from tests.factories import ModelFile, batch_of, png, unbacked_model
 from tests.unit.web.api.test_models import upload
 from tests.unit.web.conftest import Caller
-from web.auth import create_first_person
+from web.people import create_first_person
 from web.services import EXTENSION, Services
 
 Kept = type[ModelVersion] | type[Job]

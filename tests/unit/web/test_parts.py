@@ -14,8 +14,8 @@ from shared.db import Database
 from shared.errors import Unavailable
 from shared.tables import PartialUpload, Upload
 from tests.factories import batch_of, png, unbacked_model
-from web.auth import create_first_person
 from web.client import Client
+from web.people import create_first_person
 
 PART = 1000  # bytes
 

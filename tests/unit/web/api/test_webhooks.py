@@ -13,7 +13,7 @@ from tests.unit.web.api.test_jobs import assert_problem
 from tests.unit.web.conftest import Caller
 from tests.unit.web.pages.conftest import add_job
 from web.api.webhook_documents import Event
-from web.auth import create_key
+from web.people import create_key
 
 HOOK = {"url": "https://1.1.1.1/hook", "label": "desk"}
 

@@ -13,8 +13,8 @@ from flask import Flask
 from werkzeug.serving import make_server
 
 from shared.db import Database
-from web.auth import create_first_person
 from web.cli.main import main
+from web.people import create_first_person
 
 
 @dataclass

@@ -14,8 +14,9 @@ from shared.jobs.chunks import claim_chunks, record
 from shared.tables import Verdict
 from tests.factories import Doorbells, batch_job, png, scores, tune_job, unbacked_model, write_files
 from tests.unit.web.cli.conftest import Terminal
-from web.cli.main import VERDICTS, main
+from web.cli.main import main
 from web.cli.output import sending
+from web.cli.results import VERDICTS
 
 
 def submit(terminal: Terminal, folder: Path, *options: str) -> str:

@@ -17,7 +17,7 @@ from werkzeug.test import EnvironBuilder, TestResponse, encode_multipart
 from shared.db import Database, insert_ignore, utcnow
 from shared.tables import Comparison, Job, Person, ReferenceSet, Region, Result, Upload
 from shared.tables.base import public_id
-from web.auth import ADMIN, FirstCredentials, create_key
+from web.people import ADMIN, FirstCredentials, create_key
 
 TOKEN = re.compile(r'name="csrf_token" value="([^"]+)"')
 FIRST_PASSWORD = "one-time-password"

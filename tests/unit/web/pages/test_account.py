@@ -10,8 +10,8 @@ from flask import Flask
 from shared.db import Database
 from shared.tables import ApiKey, AuditEvent
 from tests.unit.web.pages.conftest import OWN_PASSWORD, Browser
-from web.auth import FirstCredentials
 from web.pages.local import local_target
+from web.people import FirstCredentials
 
 PAGES = (
     "/",
