@@ -71,18 +71,20 @@ def new_blob() -> str:
     return f"uploads/{secrets.token_hex(16)}"
 
 
-def store_upload(store: BlobStore, pieces: Iterable[bytes]) -> Stored:
-    """Store the bytes of a new upload. They are loose: ``store.fasten`` is to be called when their row is committed.
+def store_uploads(store: BlobStore, files: Sequence[Iterable[bytes]]) -> list[Stored]:
+    """Store the bytes of new uploads. They are loose: ``store.fasten`` is to be called when their rows are committed.
 
     Raises:
         StorageFull: nothing is left behind. Unavailable: code ``storage_unavailable``.
     """
-    key = new_blob()
-    store.loosen(key)
+    keys = [new_blob() for _ in files]
     try:
-        return store.put(key, pieces)
+        for key in keys:
+            store.loosen(key)
+        return store.put_all(list(zip(keys, files, strict=True)))
     except BaseException:  # whatever it was, it is raised again
-        store.fasten(key)
+        for key in keys:
+            store.delete(key)
         raise
 
 
