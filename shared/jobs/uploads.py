@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.db import utcnow
+from shared.db import insert_one, utcnow
 from shared.errors import InvalidInput, NotFound
 from shared.storage import BlobStore, Stored
 from shared.tables import Job, Upload
@@ -91,19 +91,20 @@ def store_uploads(store: BlobStore, files: Sequence[Iterable[bytes]]) -> list[St
 def add_upload(
     session: Session, blob: str, digest: str, size: int, filename: str, expires_at: datetime | None = None
 ) -> Upload:
-    """A new upload; with ``expires_at``, one that is removed then unless a job names it before."""
-    upload = Upload(
-        public_id=blob.partition("/")[2],
-        blob=blob,
-        digest=digest,
-        size=size,
-        filename=storable(filename),
-        created_at=utcnow(),
-        expires_at=expires_at,
-    )
-    session.add(upload)
-    session.flush()
-    return upload
+    """A new upload; with ``expires_at``, one that is removed then unless a job names it before.
+
+    It is written already: ``session`` does not hold the object.
+    """
+    values = {
+        "public_id": blob.partition("/")[2],
+        "blob": blob,
+        "digest": digest,
+        "size": size,
+        "filename": storable(filename),
+        "created_at": utcnow(),
+        "expires_at": expires_at,
+    }
+    return Upload(id=insert_one(session, Upload, values), **values)
 
 
 def storable(text: str) -> str:
