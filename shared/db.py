@@ -26,6 +26,9 @@ from shared.tables.base import Base, table_of
 MIGRATIONS = Path(__file__).with_name("migrations")
 MIGRATION_LOCK = 0x636F756E7465  # a number of our own for PostgreSQL's advisory lock
 DISK_FULL = "53100"  # PostgreSQL's SQLSTATE
+# Ten connections are kept for a server whose threads ask all at once, since a new one costs more than what it is asked;
+# the one used last is used next, so that a process of one thread keeps one.
+POOL = {"pool_size": 10, "max_overflow": 5, "pool_use_lifo": True}
 
 
 class epoch_now(FunctionElement[float]):  # noqa: N801 (an SQL function, spelt as one)
@@ -73,7 +76,7 @@ class Database:
         options: dict[str, Any] = (
             {"connect_args": {"timeout": 30}} if url.startswith("sqlite") else {"pool_pre_ping": True}
         )
-        self.engine = sa.create_engine(url, **options)
+        self.engine = sa.create_engine(url, **POOL, **options)
         if self.is_sqlite:
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
