@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +19,14 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from shared import bulk
 from shared.errors import StorageFull
+from shared.tables.base import Base, table_of
 
 MIGRATIONS = Path(__file__).with_name("migrations")
 MIGRATION_LOCK = 0x636F756E7465  # a number of our own for PostgreSQL's advisory lock
 DISK_FULL = "53100"  # PostgreSQL's SQLSTATE
+# Ten connections are kept for a server whose threads ask all at once, since a new one costs more than what it is asked;
+# the one used last is used next, so that a process of one thread keeps one.
+POOL = {"pool_size": 10, "max_overflow": 5, "pool_use_lifo": True}
 
 
 class epoch_now(FunctionElement[float]):  # noqa: N801 (an SQL function, spelt as one)
@@ -69,7 +74,7 @@ class Database:
         options: dict[str, Any] = (
             {"connect_args": {"timeout": 30}} if url.startswith("sqlite") else {"pool_pre_ping": True}
         )
-        self.engine = sa.create_engine(url, **options)
+        self.engine = sa.create_engine(url, **POOL, **options)
         if self.is_sqlite:
             sa.event.listen(self.engine, "connect", _prepare_sqlite)
             sa.event.listen(self.engine, "begin", _begin_sqlite)
@@ -170,6 +175,19 @@ def _begin_sqlite(connection: sa.Connection) -> None:
     if write:
         connection.exec_driver_sql(f"PRAGMA synchronous={write}")
     connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+
+
+def insert_one(session: Session, table: type[Base], values: dict[str, Any]) -> int:
+    """Insert one row, and no object; the first column of its key. It costs a fourth of what the ORM takes."""
+    key = session.connection().execute(_insert(table), values).inserted_primary_key
+    if key is None:
+        raise TypeError("one row has a key")
+    return int(key[0])
+
+
+@cache
+def _insert(table: type[Base]) -> sa.Insert:
+    return sa.insert(table_of(table))
 
 
 def insert_ignore(session: Session, table: Any, rows: list[dict[str, Any]]) -> None:

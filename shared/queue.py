@@ -152,8 +152,14 @@ class CeleryDoorbell:
             ) from error
 
     def ring(self, task: str, *ids: str, queue: str | None = None) -> bool:
-        """Send the task by name; False when the queue is away (the sweep rings again later)."""
+        """Send the task by name; False when the queue is away (the sweep rings again later).
+
+        Where a small job is rung for and a ring of another waits already, it stands for both: who takes it looks for
+        all that wait, and this one does by now.
+        """
         try:
+            if queue == QueueNames.INTERACTIVE and task == TaskNames.SCORE and self._redis.llen(queue):
+                return True
             self._app.send_task(task, args=list(ids), queue=queue or QUEUE_OF[task], retry=False)
         except (RedisError, OperationalError, OSError) as error:
             log.warning("could not ring %s %s, the sweep will: %s", task, ids, error)

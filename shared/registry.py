@@ -20,6 +20,17 @@ REGISTER_TRIES = 3
 
 Done = TypeVar("Done")
 
+# Made once: each submission asks for its model.
+_LIVING = sa.select(ModelVersion).where(ModelVersion.deleted_at.is_(None))
+_NEWEST = (
+    _LIVING.where(ModelVersion.name == sa.bindparam("name"))
+    .order_by(ModelVersion.archived_at.is_not(None), ModelVersion.version.desc())
+    .limit(1)
+)
+_ALIASED = _LIVING.join(ModelAlias, ModelAlias.model_id == ModelVersion.id).where(
+    ModelAlias.alias == sa.bindparam("alias")
+)
+
 
 def find_model(session: Session, name: str) -> ModelVersion:
     """The model version that ``name`` means: ``name`` (its newest), ``name@version``, a digest, or an alias.
@@ -32,7 +43,7 @@ def find_model(session: Session, name: str) -> ModelVersion:
         InvalidInput: code ``model_ambiguous``.
     """
     name = name.replace("\0", "\ufffd")  # PostgreSQL takes no NUL, and no model has either in its name
-    living = sa.select(ModelVersion).where(ModelVersion.deleted_at.is_(None))
+    living = _LIVING
     base, _, version = name.partition("@")
     if name.startswith("sha256:"):
         model = _by_digest(session, living, name)
@@ -40,9 +51,7 @@ def find_model(session: Session, name: str) -> ModelVersion:
         number = int(version) if version.isascii() and version.isdigit() and len(version) < 10 else -1
         model = session.scalars(living.where(ModelVersion.name == base, ModelVersion.version == number)).first()
     else:
-        newest_first = (ModelVersion.archived_at.is_not(None), ModelVersion.version.desc())
-        newest = living.where(ModelVersion.name == base).order_by(*newest_first).limit(1)
-        model = session.scalars(newest).first() or _by_alias(session, name)
+        model = session.scalars(_NEWEST, {"name": base}).first() or _by_alias(session, name)
     if model is None:
         names = session.scalars(
             living.with_only_columns(ModelVersion.name).distinct().order_by(ModelVersion.name).limit(20)
@@ -93,8 +102,7 @@ def default_model(session: Session) -> ModelVersion:
 
 
 def _by_alias(session: Session, alias: str) -> ModelVersion | None:
-    query = sa.select(ModelVersion).join(ModelAlias, ModelAlias.model_id == ModelVersion.id)
-    return session.scalars(query.where(ModelAlias.alias == alias, ModelVersion.deleted_at.is_(None))).first()
+    return session.scalars(_ALIASED, {"alias": alias}).first()
 
 
 def in_turn(register: Callable[[], Done]) -> Done:

@@ -50,8 +50,11 @@ FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 FLUSH_ROWS = 500  # rows in one piece of a streamed CSV
 
 
-def job_json(job: Job) -> dict[str, Any]:
-    """A job, as ``GET /api/v1/jobs/{id}`` answers it; see :class:`Job` for what ``done`` and ``total`` count."""
+def job_json(job: Job, submitter: str | None = None) -> dict[str, Any]:
+    """A job, as ``GET /api/v1/jobs/{id}`` answers it; see :class:`Job` for what ``done`` and ``total`` count.
+
+    ``submitter`` is the name of its person, where that is known without the job's.
+    """
     links = {
         "self": url_for("api.get_job", job_id=job.public_id),
         "page": url_for("pages.job", job_id=job.public_id),
@@ -90,7 +93,7 @@ def job_json(job: Job) -> dict[str, Any]:
         "created_at": instant(job.created_at),
         "started_at": instant(job.started_at),
         "finished_at": instant(job.finished_at),
-        "submitted_by": job.person.name if job.person else None,
+        "submitted_by": submitter or (job.person.name if job.person else None),
         "links": links,
     }
 

@@ -26,7 +26,7 @@ TAKES_FILES = {f"pages.{kind}" for kind in SPECS} | {
     "pages.upload_model",
 }
 SMALL_FORM = 64 * 1024  # bytes
-PLACES_TO_WAIT = 8  # requests held back at a time, half of the threads of a server
+PLACES_TO_WAIT = 16  # requests held back at a time, half of the threads of a server
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import PurePath
@@ -17,7 +17,7 @@ from werkzeug.datastructures import FileStorage
 from shared.db import utcnow
 from shared.errors import Fault, InvalidInput
 from shared.jobs.submit import Marks, Sent, SoloSpec
-from shared.jobs.uploads import add_upload, find_upload, keep_for, store_upload
+from shared.jobs.uploads import add_upload, find_upload, keep_for, store_uploads
 from shared.queue import SOLO_TASKS
 from shared.specs import SPECS, JobMarks, VerifySpec
 from shared.storage import Stored, pieces_of
@@ -41,14 +41,15 @@ OFTEN = {"reference_digest"}  # fields that may be sent more than once
 Given = FileStorage | str  # a file of the request, or the digest of one that was sent before
 
 
-def store_file(file: FileStorage) -> Sent:
-    """Store one file of the request; loose until its row is committed.
+def store_files(files: Sequence[FileStorage]) -> list[Sent]:
+    """Store files of the request; loose until their rows are committed.
 
     Raises:
         StorageFull: nothing is left behind.
     """
-    stored = store_upload(services().store, pieces_of(file.stream))  # type: ignore[arg-type]  # typed IO[bytes]
-    return Sent(stored, PurePath((file.filename or "").replace("\\", "/")).name or "unnamed")
+    contents = [pieces_of(file.stream) for file in files]  # type: ignore[arg-type]  # typed IO[bytes]
+    names = [PurePath((file.filename or "").replace("\\", "/")).name or "unnamed" for file in files]
+    return list(map(Sent, store_uploads(services().store, contents), names))
 
 
 def keep_file(file: FileStorage) -> str:
@@ -57,7 +58,7 @@ def keep_file(file: FileStorage) -> str:
     Raises:
         StorageFull: nothing is left behind.
     """
-    sent, hours = store_file(file), services().settings.file_hours
+    (sent,), hours = store_files([file]), services().settings.file_hours
     try:
         with services().database.write() as session:
             known = keep_for(session, sent.stored.digest, hours)
@@ -140,21 +141,20 @@ def _validated(kind: type[S], fields: dict[str, str]) -> S:
 def submit_from_request(kind: str, person_id: int, token: str | None = None) -> Job:
     """Queue what the request asks for: the one path of the API and the pages.
 
-    The queue is asked first, so that a request it cannot take leaves nothing behind. ``token`` is that of a request
-    which must not be done twice, see ``web.api.idempotency``.
+    The caller has asked ``doorbell.check()``, so that a request which the queue cannot take leaves nothing behind.
+    ``token`` is that of a request which must not be done twice, see ``web.api.idempotency``.
 
     Raises:
-        CountersignError: what is wrong with the request, or ``queue_unavailable``.
+        CountersignError: what is wrong with the request.
     """
-    work = services()
-    work.doorbell.check()
     stored: list[Sent] = []
 
-    def keep(file: Given) -> Sent:
-        if isinstance(file, str):
-            return known_file(file)
-        stored.append(store_file(file))
-        return stored[-1]
+    def keep(files: Sequence[Given]) -> list[Sent]:
+        known = [known_file(file) if isinstance(file, str) else None for file in files]
+        new = store_files([file for file in files if not isinstance(file, str)])
+        stored.extend(new)
+        following = iter(new)
+        return [sent or next(following) for sent in known]
 
     try:
         job = _submit(kind, person_id, keep, token)
@@ -163,7 +163,7 @@ def submit_from_request(kind: str, person_id: int, token: str | None = None) -> 
             _drop_unless_accepted(sent)
         raise
     for sent in stored:
-        work.store.fasten(sent.stored.key)
+        services().store.fasten(sent.stored.key)
     return job
 
 
@@ -176,7 +176,7 @@ def _drop_unless_accepted(sent: Sent) -> None:
             services().store.fasten(sent.stored.key)
 
 
-def _submit(kind: str, person_id: int, keep: Callable[[Given], Sent], token: str | None) -> Job:
+def _submit(kind: str, person_id: int, keep: Callable[[Sequence[Given]], list[Sent]], token: str | None) -> Job:
     told = marks_from_form()
     label, marks = told.label, Marks(told.tag, told.external_id, token)
     archives = given_in("archive")
@@ -189,16 +189,15 @@ def _submit(kind: str, person_id: int, keep: Callable[[Given], Sent], token: str
         spec = spec_from_form(SPECS[kind])
         if not archives:
             raise InvalidInput("file_missing", f"Send {CONTENTS[kind]} in the field 'archive'.")
-        return submissions.on_archive(keep(archives[0]), cast("SoloSpec", spec), person_id, label, marks)
+        return submissions.on_archive(keep(archives[:1])[0], cast("SoloSpec", spec), person_id, label, marks)
     verify = spec_from_form(VerifySpec)
     if archives:
-        return submissions.verify_batch(keep(archives[0]), verify, person_id, label, marks)
+        return submissions.verify_batch(keep(archives[:1])[0], verify, person_id, label, marks)
     questioned, references = given_in("questioned"), given_in("reference")
     if len(questioned) != 1 or not references:
         raise InvalidInput(
             "file_missing",
             "Send a ZIP with manifest.csv in 'archive', or one image in 'questioned' and some in 'reference'.",
         )
-    return submissions.verify_pair(
-        keep(questioned[0]), [keep(file) for file in references], verify, person_id, label, marks
-    )
+    first, *rest = keep([*questioned, *references])
+    return submissions.verify_pair(first, rest, verify, person_id, label, marks)

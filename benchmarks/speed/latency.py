@@ -14,7 +14,7 @@ from benchmarks.speed.known import KnownImages
 from benchmarks.speed.referee import Referee
 from benchmarks.speed.row import Plan, Row, Sample, Subject
 from benchmarks.speed.samples import Images, Samples, archive
-from benchmarks.speed.service import Service, last_result, service, submit_pair
+from benchmarks.speed.service import Service, service
 from web.client import Document, ended
 
 MODEL = "compact"
@@ -27,14 +27,13 @@ class Pairs:
     """Sends one pair after another, each of images that are new, and looks over the answers."""
 
     def __init__(self, stack: Service, model: str) -> None:
-        self._stack, self._model = stack, model
+        self._stack, self._model, self._caller = stack, model, stack.caller()
         self._samples, self._referee = Samples(writers=2), Referee(model)
 
     def seconds(self, images: Images) -> float:
         """From the submit call of one pair to its readable result, which is checked afterwards."""
         started = time.perf_counter()
-        job = submit_pair(self._stack.client, self._model, images)
-        result = last_result(self._stack.client, job, 1)
+        result = self._caller.result(self._caller.submit_pair(self._model, images))
         seconds = time.perf_counter() - started
         first, second = images
         self._referee.check(images, [(first, second)], {0: result["distance"]})

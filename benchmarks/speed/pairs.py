@@ -10,7 +10,7 @@ from itertools import repeat
 from benchmarks.speed.referee import Referee
 from benchmarks.speed.row import Plan, Row, Sample, Subject
 from benchmarks.speed.samples import Images, Pairs, Samples
-from benchmarks.speed.service import Service, last_result, service, submit_pair
+from benchmarks.speed.service import Service, service
 
 MODEL = "seed"
 PAIRS, CONNECTIONS = 1000, 16
@@ -34,9 +34,9 @@ def one_by_one(stack: Service, images: Images, pairs: Pairs) -> tuple[float, lis
 
 
 def _share(stack: Service, images: Images, pairs: Pairs) -> list[float]:
-    with stack.another_client() as client:
-        jobs = [submit_pair(client, MODEL, {name: images[name] for name in pair}) for pair in pairs]
-        return [last_result(client, job, 1)["distance"] for job in jobs]
+    with stack.caller() as caller:
+        jobs = [caller.submit_pair(MODEL, {name: images[name] for name in pair}) for pair in pairs]
+        return [caller.result(job)["distance"] for job in jobs]
 
 
 def _measure(plan: Plan) -> Iterator[Sample]:

@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.speed.row import Plan, Row, Sample, Subject
 from benchmarks.speed.samples import Samples
-from benchmarks.speed.service import Service, free_port, last_result, service, submit_pair
+from benchmarks.speed.service import Service, free_port, service
 
 CLIENTS, PROCESSES = 64, 2
 GUNICORN = ("--worker-class", "gthread", "--threads", "16", "--no-control-socket", "--log-level", "error")
@@ -144,9 +144,10 @@ def _two_web_processes(stack: Service) -> Iterator[str]:
 def _measure(plan: Plan) -> Iterator[Sample]:
     samples, seconds = Samples(writers=1), plan.size(10, 3)
     with service(plan.folder) as stack, _two_web_processes(stack) as url:
-        jobs = [submit_pair(stack.client, "compact", samples.no_reuse(1)[0]) for _ in range(CLIENTS)]
-        for job in jobs:
-            last_result(stack.client, job, 1)
+        with stack.caller() as caller:
+            jobs = [caller.submit_pair("compact", samples.no_reuse(1)[0]) for _ in range(CLIENTS)]
+            for job in jobs:
+                caller.result(job)
         paths = [f"/api/v1/jobs/{job['id']}" for job in jobs]
         for _ in range(plan.rounds):
             ceiling = _ceiling(seconds / 2)

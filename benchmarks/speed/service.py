@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import socket
@@ -18,6 +17,7 @@ import httpx
 import torch
 from torch import nn
 
+from benchmarks.speed.caller import Caller
 from benchmarks.speed.samples import Images, Pairs, archive
 from shared.db import Database
 from shared.model_files import ModelMeta
@@ -25,7 +25,7 @@ from shared.registry import add_model
 from shared.specs import canvas_of
 from shared.storage import open_store
 from shared.tables import ModelVersion
-from web.client import Client, Document, Files, ended, find_server
+from web.client import Client, Document, ended, find_server
 from web.client.steps import PART
 from worker.ml.checkpoint import digest, save_model
 from worker.ml.networks import build
@@ -84,17 +84,14 @@ class Service:
         """A client with a connection of its own; ``part`` is the size of the parts of large files, bytes."""
         return Client(self.url, self.key, part=part or PART)
 
+    def caller(self) -> Caller:
+        """A light client for single pairs, with a connection of its own."""
+        return Caller(self.url, self.key)
+
     def warm(self, images: Images, pairs: Pairs, *models: str) -> None:
         """Have the models loaded: the first batch after a start is another measurement."""
         for model in models:
             self.seconds(model, images, pairs)
-
-
-def submit_pair(client: Client, model: str, images: Images) -> Document:
-    """Queue one comparison, of the first of two images with the second."""
-    parts = zip(("questioned", "reference"), images.items(), strict=True)
-    files: Files = [(field, (name, io.BytesIO(data), "image/png")) for field, (name, data) in parts]
-    return client.submit("verify", {"model": model}, files)
 
 
 def last_result(client: Client, job: Document, rows: int) -> Document:

@@ -22,6 +22,7 @@ from shared.tables import (
     Result,
     Verdict,
 )
+from shared.tables.base import table_of
 from shared.tables.jobs import ChunkState
 
 WAITING = "waiting: "  # begins the phase of a job that the host cannot serve at the moment
@@ -74,6 +75,63 @@ URGENT = 0  # the priority of the chunks of small jobs
 # One that was tried may kill its worker, and what that worker holds besides would be blamed for it: it waits its turn.
 _FRESH_URGENT = (Chunk.priority == URGENT, Chunk.tries == 0)
 
+# Statements made once: of a claim of one comparison, making them anew took longer than running them.
+_CHUNKS, _JOBS, _REGIONS = map(table_of, (Chunk, Job, Region))
+# Columns, not objects: thousands wait of a night, and each claim looks at as many as it may take.
+_OPEN_CHUNKS = (
+    sa.select(Chunk.id, Chunk.job_id, Chunk.first, Chunk.last, Chunk.fence, Chunk.tries, Chunk.priority, Job.model_id)
+    .join(Job)
+    .where(*_OPEN)
+    .order_by(Chunk.priority, Chunk.id)
+    .limit(sa.bindparam("most", type_=sa.Integer))
+)
+_OPEN_URGENT = _OPEN_CHUNKS.where(*_FRESH_URGENT)
+_THESE_CHUNKS = _CHUNKS.c.id.in_(sa.bindparam("ids", expanding=True))
+_LOCKED = (
+    sa.select(_CHUNKS.c.id, _CHUNKS.c.fence)
+    .where(_THESE_CHUNKS, _CHUNKS.c.state.in_(sa.bindparam("states", expanding=True)))
+    .order_by(_CHUNKS.c.job_id, _CHUNKS.c.id)
+    .with_for_update()
+)
+_TAKE = (
+    sa.update(_CHUNKS)
+    .where(_THESE_CHUNKS)
+    .values(
+        state=ChunkState.CLAIMED,
+        owner=sa.bindparam("new_owner"),
+        lease_until=epoch_now() + sa.bindparam("lease", type_=sa.Double()),
+        fence=_CHUNKS.c.fence + 1,
+        tries=_CHUNKS.c.tries + 1,
+    )
+)
+_DONE = sa.update(_CHUNKS).where(_THESE_CHUNKS).values(state=ChunkState.DONE, lease_until=0.0, owner=None)
+_THESE_JOBS = _JOBS.c.id.in_(sa.bindparam("ids", expanding=True))
+_START = (
+    sa.update(_JOBS)
+    .where(_THESE_JOBS, _JOBS.c.state == JobState.QUEUED)
+    .values(
+        state=JobState.RUNNING,
+        started_at=sa.func.coalesce(_JOBS.c.started_at, sa.bindparam("now", type_=_JOBS.c.started_at.type)),
+    )
+)
+_MODEL = sa.select(ModelVersion).join(Job, Job.model_id == ModelVersion.id).where(Job.id == sa.bindparam("job"))
+_CANCELLING = sa.select(_JOBS.c.id).where(_THESE_JOBS, _JOBS.c.state == JobState.CANCELLING)
+_FOUND = (
+    sa.update(_REGIONS)
+    .where(_REGIONS.c.id == sa.bindparam("region_id"))
+    .values({name: sa.bindparam(f"new_{name}") for name in REGION_COLUMNS})
+)
+_COUNT = (
+    sa.update(_JOBS)
+    .where(_JOBS.c.id == sa.bindparam("of"))
+    .values(
+        done=_JOBS.c.done + sa.bindparam("rows"),
+        chunks_left=_JOBS.c.chunks_left - sa.bindparam("chunks"),
+        phase=sa.case((_JOBS.c.phase.startswith(WAITING), ""), else_=_JOBS.c.phase),  # it waits no longer
+        **{verdict.value: _JOBS.c[verdict.value] + sa.bindparam(f"new_{verdict.value}") for verdict in Verdict},
+    )
+)
+
 
 def urgent_waiting(database: Database) -> bool:
     """Whether a small job that nobody tried waits for a worker."""
@@ -104,21 +162,17 @@ def claim_chunks(
         with database.write(lasting=False) as session:  # a power cut ends the worker as well
             held = _take(session, wanted, owner, lease)  # another worker may have been quicker; then the next are tried
             if held:
-                _start_jobs(session, {claim.job_id for claim in held})
-                model_id = session.scalars(sa.select(Job.model_id).where(Job.id == held[0].job_id)).one()
-                return Claim(session.get_one(ModelVersion, model_id), held)
+                started = {"ids": sorted({claim.job_id for claim in held}), "now": utcnow()}
+                session.connection().execute(_START, started)
+                return Claim(session.scalars(_MODEL, {"job": held[0].job_id}).one(), held)
 
 
 def _candidates(session: Session, most_rows: int, only_urgent: bool) -> list[ChunkClaim]:
     """Open chunks of the first one's model version, as many as hold ``most_rows`` rows, at least one."""
-    columns = (Chunk.id, Chunk.job_id, Chunk.first, Chunk.last, Chunk.fence, Chunk.tries, Chunk.priority)
-    # Columns, not objects: thousands wait of a night, and each claim looks at as many as it may take.
-    query = sa.select(*columns, Job.model_id).join(Job).where(*_OPEN).order_by(Chunk.priority, Chunk.id)
-    if only_urgent:
-        query = query.where(*_FRESH_URGENT)
+    query = _OPEN_URGENT if only_urgent else _OPEN_CHUNKS
     found: list[ChunkClaim] = []
     rows, wanted_model = 0, None
-    for chunk in session.execute(query.limit(max(1, most_rows))):
+    for chunk in session.connection().execute(query, {"most": max(1, most_rows)}):
         wanted_model = wanted_model or chunk.model_id
         if found and rows + chunk.last - chunk.first + 1 > most_rows:
             break
@@ -131,35 +185,21 @@ def _candidates(session: Session, most_rows: int, only_urgent: bool) -> list[Chu
 
 def _take(session: Session, wanted: list[ChunkClaim], owner: str, lease: float) -> tuple[ChunkClaim, ...]:
     """Those of ``wanted`` that nobody took meanwhile, now held."""
-    fences = _locked(session, wanted, Chunk.state.in_((ChunkState.WAITING, ChunkState.CLAIMED)))  # not shelved since
+    fences = _locked(session, wanted, ChunkState.WAITING, ChunkState.CLAIMED)  # not shelved since
     held = tuple(claim for claim in wanted if fences.get(claim.id) == claim.fence - 1)
-    values = {"state": ChunkState.CLAIMED, "owner": owner, "lease_until": epoch_now() + lease}
-    counted = {"fence": Chunk.fence + 1, "tries": Chunk.tries + 1}
-    _update(session, held, values | counted)
+    if held:
+        values = {"ids": [chunk.id for chunk in held], "new_owner": owner, "lease": lease}
+        session.connection().execute(_TAKE, values)
     return held
 
 
-def _locked(session: Session, chunks: Iterable[ChunkClaim], wanted: sa.ColumnElement[bool]) -> dict[int, int]:
-    """The fences of those chunks that are as ``wanted``, locked in the one order in which all workers lock them.
+def _locked(session: Session, chunks: Iterable[ChunkClaim], *wanted: ChunkState) -> dict[int, int]:
+    """The fences of those chunks that are in one of the states, locked in the one order in which all workers lock them.
 
     A job's row is locked after its chunks.
     """
-    query = sa.select(Chunk.id, Chunk.fence).where(Chunk.id.in_([chunk.id for chunk in chunks]), wanted)
-    return dict(session.execute(query.order_by(Chunk.job_id, Chunk.id).with_for_update()).all())
-
-
-def _update(session: Session, chunks: Iterable[ChunkClaim], values: dict[str, Any]) -> None:
-    ids = [chunk.id for chunk in chunks]
-    if ids:
-        session.connection().execute(sa.update(Chunk).where(Chunk.id.in_(ids)).values(values))
-
-
-def _start_jobs(session: Session, job_ids: set[int]) -> None:
-    session.execute(
-        sa.update(Job)
-        .where(Job.id.in_(job_ids), Job.state == JobState.QUEUED)
-        .values(state=JobState.RUNNING, started_at=sa.func.coalesce(Job.started_at, utcnow()))
-    )
+    values = {"ids": [chunk.id for chunk in chunks], "states": wanted}
+    return dict(session.connection().execute(_LOCKED, values).all())
 
 
 def _held(claim: ChunkClaim) -> tuple[sa.ColumnElement[bool], ...]:
@@ -225,17 +265,19 @@ def record(database: Database, claim: Claim, scored: Scored) -> int:
     with database.write() as session:
         _update_regions(session, scored.regions)
         insert_ignore(session, Embedding, sorted(scored.embeddings, key=lambda row: str(row["digest"])))
-        fences = _locked(session, claim.chunks, Chunk.state == ChunkState.CLAIMED)
+        fences = _locked(session, claim.chunks, ChunkState.CLAIMED)
         held = [chunk for chunk in claim.chunks if fences.get(chunk.id) == chunk.fence]
         job_ids = sorted({chunk.job_id for chunk in held})
-        _update(session, held, {"state": ChunkState.DONE, "lease_until": 0.0, "owner": None})
+        if held:
+            session.connection().execute(_DONE, {"ids": [chunk.id for chunk in held]})
         rows = _rows_of(held, scored.results)
         insert_ignore(session, Result, [row for job_id in job_ids for row in rows[job_id]])
+        done = Counter(chunk.job_id for chunk in held)
         for job_id in job_ids:
-            count_results(session, job_id, rows[job_id], chunks_done=sum(chunk.job_id == job_id for chunk in held))
-            end_if_complete(session, job_id)
-        stopping = sa.select(Job.id).where(Job.id.in_(job_ids), Job.state == JobState.CANCELLING)
-        cancelling = session.scalars(stopping).all() if job_ids else ()
+            count_results(session, job_id, rows[job_id], chunks_done=done[job_id])
+        ended = end_if_complete(session, *job_ids)
+        going_on = [job_id for job_id in job_ids if job_id not in ended]
+        cancelling = session.scalars(_CANCELLING, {"ids": going_on}).all() if going_on else ()
     for job_id in cancelling:
         settle_cancel(database, job_id)
     return len(held)
@@ -253,20 +295,12 @@ def _rows_of(chunks: Iterable[ChunkClaim], results: list[dict[str, Any]]) -> dic
 
 def _update_regions(session: Session, regions: list[dict[str, Any]]) -> None:
     if regions:
-        columns: dict[str, Any] = {name: sa.bindparam(f"new_{name}") for name in REGION_COLUMNS}
-        statement = sa.update(Region).where(Region.id == sa.bindparam("region_id")).values(columns)
         ordered = sorted(regions, key=lambda region: region["region_id"])  # one order of locks for all workers
-        session.connection().execute(statement, ordered)
+        session.connection().execute(_FOUND, ordered)
 
 
 def count_results(session: Session, job_id: int, rows: list[dict[str, Any]], chunks_done: int = 0) -> None:
     """Add results to the job's counters, in the transaction that inserts them."""
     counts = Counter(row["verdict"] for row in rows)
-    columns = {verdict.value: getattr(Job, verdict.value) + counts[verdict] for verdict in Verdict}
-    phase = sa.case((Job.phase.startswith(WAITING), ""), else_=Job.phase)  # it waits no longer
-    session.execute(
-        sa.update(Job)
-        .where(Job.id == job_id)
-        .values(done=Job.done + len(rows), chunks_left=Job.chunks_left - chunks_done, phase=phase, **columns)
-        .execution_options(synchronize_session=False)
-    )
+    values = {f"new_{verdict.value}": counts[verdict] for verdict in Verdict}
+    session.connection().execute(_COUNT, values | {"of": job_id, "rows": len(rows), "chunks": chunks_done})

@@ -7,14 +7,32 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.orm import Session
 
-from shared.db import Database, epoch_now, insert_ignore, passed, utcnow
+from shared.db import Database, epoch_now, passed, utcnow
 from shared.errors import Conflict, InvalidInput
 from shared.tables import IdempotencyKey
+from shared.tables.base import table_of
 
 KEPT_FOR = timedelta(hours=48)
 LEASE_SECONDS = 900.0  # a request that is silent for so long was cut off; storing the largest upload takes less
+
+# Made once: they are asked for with each submission.
+_KEYS = table_of(IdempotencyKey)
+_FORGET = sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < sa.bindparam("before"))
+_BEGIN = {  # by dialect; of two at a time one does nothing
+    module.__name__.rpartition(".")[2]: module.insert(_KEYS)
+    .values(lease_until=epoch_now() + LEASE_SECONDS)
+    .on_conflict_do_nothing()
+    .returning(_KEYS.c.id)
+    for module in (sqlite, postgresql)
+}
+_OF = sa.update(_KEYS).where(_KEYS.c.token == sa.bindparam("of"))
+_BIND = _OF.values(job=sa.bindparam("made"))
+_SETTLE = _OF.values(
+    status=sa.bindparam("given_status"), body=sa.bindparam("given_body"), location=sa.bindparam("given_location")
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,18 +60,14 @@ def begin(database: Database, person_id: int, key: str, fingerprint: str) -> Beg
         Conflict: code ``idempotency_in_flight``: the same request is being answered at the moment.
     """
     token = secrets.token_hex(16)
-    row = {
-        "person_id": person_id,
-        "key": key,
-        "fingerprint": fingerprint,
-        "token": token,
-        "lease_until": 0.0,
-        "created_at": utcnow(),
-    }
+    now = utcnow()
+    row = {"person_id": person_id, "key": key, "fingerprint": fingerprint, "token": token, "created_at": now}
     # Not lasting: what the request then does is, and brings this with it.
     with database.write(lasting=False) as session:
-        session.execute(sa.delete(IdempotencyKey).where(IdempotencyKey.created_at < utcnow() - KEPT_FOR))
-        insert_ignore(session, IdempotencyKey, [row])
+        connection = session.connection()
+        connection.execute(_FORGET, {"before": now - KEPT_FOR})
+        if connection.execute(_BEGIN[connection.dialect.name], row).first():
+            return Begun(token)
         query = sa.select(IdempotencyKey).where(IdempotencyKey.person_id == person_id, IdempotencyKey.key == key)
         found = session.scalars(query.with_for_update()).one()
         if found.fingerprint != fingerprint:
@@ -87,8 +101,7 @@ def bind(session: Session, token: str | None, made: str) -> None:
     """
     if token is None:
         return
-    bound = sa.update(IdempotencyKey).where(IdempotencyKey.token == token).values(job=made)
-    if not session.connection().execute(bound).rowcount:
+    if not session.connection().execute(_BIND, {"of": token, "made": made}).rowcount:
         raise Conflict("idempotency_in_flight", "Another try of this request has taken its place. Send it again.")
 
 
@@ -97,9 +110,9 @@ def settle(database: Database, token: str, kept: Kept) -> None:
 
     Where a power cut takes it, the next try finds the job that the request queued.
     """
-    values = {"status": kept.status, "body": kept.body, "location": kept.location}
+    values = {"of": token, "given_status": kept.status, "given_body": kept.body, "given_location": kept.location}
     with database.write(lasting=False) as session:
-        session.execute(sa.update(IdempotencyKey).where(IdempotencyKey.token == token).values(**values))
+        session.connection().execute(_SETTLE, values)
 
 
 def release(database: Database, token: str) -> None:

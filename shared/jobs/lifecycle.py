@@ -12,11 +12,25 @@ from shared import audit
 from shared.db import Database, epoch_now, passed, utcnow
 from shared.errors import Conflict, CountersignError
 from shared.tables import Chunk, Job, JobState
+from shared.tables.base import table_of
 from shared.tables.jobs import ChunkState
 from shared.webhooks.outbox import note_ended
 
 MAX_CLAIMS = 10  # a job that ended this many workers is not given to an eleventh
 MAX_FAULTS = 100  # kept on the job; every row's own fault is in its result
+
+_JOBS = table_of(Job)
+_COMPLETE = (
+    sa.update(_JOBS)
+    .where(
+        _JOBS.c.id.in_(sa.bindparam("ids", expanding=True)),
+        _JOBS.c.state.in_((JobState.QUEUED, JobState.RUNNING)),
+        _JOBS.c.intake_done,
+        _JOBS.c.chunks_left == 0,
+    )
+    .values(state=JobState.SUCCEEDED, finished_at=sa.bindparam("now", type_=_JOBS.c.finished_at.type), phase="")
+    .returning(_JOBS.c.id)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,19 +123,17 @@ def finish_intake(database: Database, claim: JobClaim) -> None:
     settle_cancel(database, claim.job_id)
 
 
-def end_if_complete(session: Session, job_id: int) -> bool:
-    """Succeed the job if nothing is left of it. Called in the transaction that did the last part, or retried it."""
-    statement = (
-        sa.update(Job)
-        .where(
-            Job.id == job_id,
-            Job.state.in_((JobState.QUEUED, JobState.RUNNING)),
-            Job.intake_done,
-            Job.chunks_left == 0,
-        )
-        .values(state=JobState.SUCCEEDED, finished_at=utcnow(), phase="")
-    )
-    return _ended(session, statement, job_id)
+def end_if_complete(session: Session, *job_ids: int) -> set[int]:
+    """Succeed those of the jobs of which nothing is left; they are returned.
+
+    Called in the transaction that did their last part, or retried it.
+    """
+    if not job_ids:
+        return set()
+    values = {"ids": sorted(job_ids), "now": utcnow()}
+    ended = set(session.connection().execute(_COMPLETE, values).scalars())
+    note_ended(session, *ended)
+    return ended
 
 
 def succeed_job(session: Session, claim: JobClaim, **values: Any) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -13,6 +14,20 @@ from shared.tables import Job, JobState
 
 RECENT = 10  # ended jobs of a kind that its rate is measured on
 OPEN = (JobState.QUEUED, JobState.RUNNING, JobState.CANCELLING)
+
+# Made once: each submission is told when to ask for its job.
+_BEFORE = (
+    sa.select(Job.kind, sa.func.sum(Job.total - Job.done))
+    .where(Job.state.in_(OPEN), Job.kind.in_(sa.bindparam("kinds", expanding=True)), Job.id <= sa.bindparam("job"))
+    .group_by(Job.kind)
+)
+_RECENT = (
+    sa.select(Job.total, Job.started_at, Job.finished_at)
+    .where(Job.state == JobState.SUCCEEDED, Job.kind == sa.bindparam("kind"))
+    .where(Job.total > 0, Job.started_at.is_not(None))
+    .order_by(Job.id.desc())
+    .limit(RECENT)
+)
 
 
 def seconds_left(session: Session, job: Job | Glance, now: datetime) -> float | None:
@@ -26,19 +41,15 @@ def seconds_left(session: Session, job: Job | Glance, now: datetime) -> float | 
         return 0.0
     if job.started_at and 0 < job.done < job.total:
         return (now - job.started_at).total_seconds() * (job.total - job.done) / job.done
-    left = sa.func.sum(Job.total - Job.done)
-    before = (
-        sa.select(Job.kind, left)
-        .where(Job.state.in_(OPEN), Job.kind.in_(_beside(job.kind)), Job.id <= job.id)
-        .group_by(Job.kind)
-    )
-    ahead = {kind: units for kind, units in session.execute(before) if units}
+    before = session.execute(_BEFORE, {"kinds": _beside(job.kind), "job": job.id})
+    ahead = {kind: units for kind, units in before if units}
     costs = {kind: _seconds_a_unit(session, kind) for kind in ahead}
     if not ahead or not all(costs.values()):
         return None
     return sum(float(units) * (costs[kind] or 0.0) for kind, units in ahead.items())
 
 
+@cache
 def _beside(kind: str) -> list[str]:
     """The kinds of job that the same workers do."""
     queues = {each: QUEUE_OF[task] for each, task in (SOLO_TASKS | {"verify": TaskNames.SCORE}).items()}
@@ -46,10 +57,7 @@ def _beside(kind: str) -> list[str]:
 
 
 def _seconds_a_unit(session: Session, kind: str) -> float | None:
-    query = sa.select(Job.total, Job.started_at, Job.finished_at).where(
-        Job.state == JobState.SUCCEEDED, Job.kind == kind, Job.total > 0, Job.started_at.is_not(None)
-    )
-    rows = session.execute(query.order_by(Job.id.desc()).limit(RECENT)).all()
+    rows = session.execute(_RECENT, {"kind": kind}).all()
     seconds = sum((row.finished_at - row.started_at).total_seconds() for row in rows if row.finished_at)
     units = sum(row.total for row in rows)
     return max(seconds, 0.001) / units if units else None

@@ -28,6 +28,15 @@ _ANSWERS = (
     .outerjoin(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
 )
 
+# Made once, like what follows: single jobs and their answers are asked for all the time.
+_JOB = (
+    sa.select(Job)
+    .where(Job.public_id == sa.bindparam("wanted"))
+    .options(joinedload(Job.upload), joinedload(Job.model), joinedload(Job.person))
+)
+_ANSWER = _ANSWERS.where(Comparison.job_id == sa.bindparam("job"), Comparison.ordinal == sa.bindparam("ordinal"))
+_REGIONS = sa.select(Region).where(Region.id.in_(sa.bindparam("ids", expanding=True)))
+_MODELS = sa.select(ModelVersion).where(ModelVersion.id.in_(sa.bindparam("ids", expanding=True)))
 _RELEASE = version("countersign")  # another one may tell other things of the same columns
 # All columns that are told of a job and may change. What it points at (model version, upload) never does.
 _GLANCE = sa.select(
@@ -69,8 +78,7 @@ def get_job(session: Session, public_id: str) -> Job:
     Raises:
         NotFound: code ``job_unknown``.
     """
-    query = sa.select(Job).where(Job.public_id == storable_id(public_id))
-    job = session.scalars(query.options(joinedload(Job.upload), joinedload(Job.model), joinedload(Job.person))).first()
+    job = session.scalars(_JOB, {"wanted": storable_id(public_id)}).first()
     if job is None:
         raise _unknown(public_id)
     return job
@@ -189,10 +197,10 @@ def get_answer(session: Session, job: Job, ordinal: int) -> Answer:
     Raises:
         NotFound: code ``comparison_unknown``.
     """
-    found, _ = answers(session, job.id, after=ordinal - 1, limit=1)
-    if not found or found[0].comparison.ordinal != ordinal:
+    rows = session.execute(_ANSWER, {"job": job.id, "ordinal": ordinal}).all()
+    if not rows:
         raise NotFound("comparison_unknown", f"The job {job.public_id} has no comparison number {ordinal}.")
-    return found[0]
+    return _found(session, job.id, rows)[0]
 
 
 def stream_answers(
@@ -238,13 +246,13 @@ def _regions(session: Session, page: list[_Found]) -> dict[int, Region]:
     found: dict[int, Region] = {}
     ordered = sorted(ids)
     for start in range(0, len(ordered), 500):
-        query = sa.select(Region).where(Region.id.in_(ordered[start : start + 500]))
-        found |= {region.id: region for region in session.scalars(query)}
+        rows = session.scalars(_REGIONS, {"ids": ordered[start : start + 500]})
+        found |= {region.id: region for region in rows}
     return found
 
 
 def _models(session: Session, ids: set[int]) -> dict[int, _Judge]:
-    models = session.scalars(sa.select(ModelVersion).where(ModelVersion.id.in_(ids)))
+    models = session.scalars(_MODELS, {"ids": sorted(ids)})
     return {model.id: (model, calibration_of(model.summary)) for model in models}
 
 

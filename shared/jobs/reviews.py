@@ -15,6 +15,12 @@ from shared.tables import Decision, Job, Result, Review, Verdict
 
 MOST_REASON = 1000  # characters
 FINAL = (Verdict.ACCEPT, Verdict.REJECT, Verdict.UNSCORABLE)
+_REVIEWS = (
+    sa.select(Review)
+    .where(Review.job_id == sa.bindparam("job"))
+    .where(Review.ordinal.between(sa.bindparam("first"), sa.bindparam("last")))
+    .options(joinedload(Review.person))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +99,8 @@ def reviews_of(session: Session, job_id: int, ordinals: Collection[int]) -> dict
     """The reviews of these comparisons by ordinal, each with its person loaded."""
     if not ordinals:
         return {}
-    within = Review.ordinal.between(min(ordinals), max(ordinals))
-    query = sa.select(Review).where(Review.job_id == job_id, within).options(joinedload(Review.person))
-    return {review.ordinal: review for review in session.scalars(query) if review.ordinal in ordinals}
+    found = session.scalars(_REVIEWS, {"job": job_id, "first": min(ordinals), "last": max(ordinals)})
+    return {review.ordinal: review for review in found if review.ordinal in ordinals}
 
 
 def count_reviews(session: Session, job_id: int) -> dict[str, int]:

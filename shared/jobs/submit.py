@@ -12,7 +12,7 @@ from shared import audit
 from shared.archives import Archive, ArchiveLimits
 from shared.categories import read_folders
 from shared.config import Settings
-from shared.db import Database, utcnow
+from shared.db import Database, insert_one, utcnow
 from shared.errors import InvalidInput, NotFound
 from shared.jobs.idempotency import bind
 from shared.jobs.uploads import add_upload, storable, use_upload
@@ -78,8 +78,7 @@ class Submissions:
         with self._store.open(sent.stored.key) as file:
             check_manifest(Archive(file, archive_limits(self._settings)))
         with self._database.write() as session:
-            job = self._add_job(session, spec, person_id, label or sent.filename, marks)
-            job.model_id = _model_for(session, spec).id
+            job = self._add_job(session, spec, person_id, label or sent.filename, marks, _model_for(session, spec))
             job.upload_id = _add_upload(session, sent).id
         self._doorbell.ring(TaskNames.INTAKE, job.public_id)
         return job
@@ -105,25 +104,20 @@ class Submissions:
             raise InvalidInput("reference_too_many", f"Send at most {self._settings.max_references} references.")
         with self._database.write() as session:
             label = label or f"{questioned.filename} against {references[0].filename}"
-            job = self._add_job(session, spec, person_id, label, marks)
-            job.model_id = _model_for(session, spec).id
+            job = self._add_job(session, spec, person_id, label, marks, _model_for(session, spec))
             job.intake_done, job.total, job.chunks_left = True, 1, 1
             session.flush()
-            members = [str(_add_region(session, reference).id) for reference in references]
-            reference_set = ReferenceSet(job_id=job.id, members=",".join(members))
-            session.add(reference_set)
-            session.flush()
-            questioned_id = _add_region(session, questioned).id
-            session.add(
-                Comparison(
-                    job_id=job.id,
-                    ordinal=1,
-                    external_id="1",
-                    questioned_id=questioned_id,
-                    reference_set_id=reference_set.id,
-                )
-            )
-            session.add(Chunk(job_id=job.id, first=1, last=1, priority=0))
+            members = ",".join(str(_add_region(session, reference)) for reference in references)
+            reference_set_id = insert_one(session, ReferenceSet, {"job_id": job.id, "members": members})
+            row = {
+                "job_id": job.id,
+                "ordinal": 1,
+                "external_id": "1",
+                "questioned_id": _add_region(session, questioned),
+                "reference_set_id": reference_set_id,
+            }
+            insert_one(session, Comparison, row)
+            insert_one(session, Chunk, {"job_id": job.id, "first": 1, "last": 1, "priority": 0})
         self._doorbell.ring(TaskNames.SCORE, job.public_id, queue=QueueNames.INTERACTIVE)
         return job
 
@@ -143,22 +137,28 @@ class Submissions:
         with self._database.write() as session:
             if isinstance(spec, TrainSpec) and spec.from_model:
                 spec = _begun_with(usable_model(session, spec.from_model), spec)
-            job = self._add_job(session, spec, person_id, label or sent.filename, marks)
+            model = _model_for(session, spec) if isinstance(spec, IdentifySpec | EvaluateSpec) else None
+            job = self._add_job(session, spec, person_id, label or sent.filename, marks, model)
             job.upload_id = _add_upload(session, sent).id
-            if isinstance(spec, IdentifySpec | EvaluateSpec):
-                job.model_id = _model_for(session, spec).id
             job.total = steps
         self._doorbell.ring(SOLO_TASKS[spec.kind], job.public_id)
         return job
 
     def _add_job(
-        self, session: Session, spec: VerifySpec | SoloSpec, person_id: int | None, label: str, marks: Marks
+        self,
+        session: Session,
+        spec: VerifySpec | SoloSpec,
+        person_id: int | None,
+        label: str,
+        marks: Marks,
+        model: ModelVersion | None,
     ) -> Job:
         job = Job(
             public_id=public_id("job"),
             kind=spec.kind,
             spec=spec.model_dump(mode="json"),
             person_id=person_id,
+            model=model,
             label=storable(label),
             tag=marks.tag,
             external_id=marks.external_id,
@@ -217,14 +217,13 @@ def _add_upload(session: Session, sent: Sent) -> Upload:
     return upload
 
 
-def _add_region(session: Session, sent: Sent) -> Region:
+def _add_region(session: Session, sent: Sent) -> int:
+    """The id of the region that is the whole file."""
     upload = _add_upload(session, sent)
     ref = ImageRef(upload.filename)
-    query = sa.select(Region).where(Region.upload_id == upload.id, Region.name == ref.name)
-    known = session.scalars(query).first()  # of a file that was sent before
-    if known is not None:
-        return known
-    region = Region(upload_id=upload.id, name=ref.name, entry=ref.entry, page=ref.page, box=ref.box_text)
-    session.add(region)
-    session.flush()
-    return region
+    if sent.known:
+        known = session.scalar(sa.select(Region.id).where(Region.upload_id == upload.id, Region.name == ref.name))
+        if known is not None:
+            return known
+    values = {"upload_id": upload.id, "name": ref.name, "entry": ref.entry, "page": ref.page, "box": ref.box_text}
+    return insert_one(session, Region, values)

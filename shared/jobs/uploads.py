@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
 
-from shared.db import utcnow
+from shared.db import insert_one, utcnow
 from shared.errors import InvalidInput, NotFound
 from shared.storage import BlobStore, Stored
 from shared.tables import Job, Upload
@@ -71,37 +71,40 @@ def new_blob() -> str:
     return f"uploads/{secrets.token_hex(16)}"
 
 
-def store_upload(store: BlobStore, pieces: Iterable[bytes]) -> Stored:
-    """Store the bytes of a new upload. They are loose: ``store.fasten`` is to be called when their row is committed.
+def store_uploads(store: BlobStore, files: Sequence[Iterable[bytes]]) -> list[Stored]:
+    """Store the bytes of new uploads. They are loose: ``store.fasten`` is to be called when their rows are committed.
 
     Raises:
         StorageFull: nothing is left behind. Unavailable: code ``storage_unavailable``.
     """
-    key = new_blob()
-    store.loosen(key)
+    keys = [new_blob() for _ in files]
     try:
-        return store.put(key, pieces)
+        for key in keys:
+            store.loosen(key)
+        return store.put_all(list(zip(keys, files, strict=True)))
     except BaseException:  # whatever it was, it is raised again
-        store.fasten(key)
+        for key in keys:
+            store.delete(key)
         raise
 
 
 def add_upload(
     session: Session, blob: str, digest: str, size: int, filename: str, expires_at: datetime | None = None
 ) -> Upload:
-    """A new upload; with ``expires_at``, one that is removed then unless a job names it before."""
-    upload = Upload(
-        public_id=blob.partition("/")[2],
-        blob=blob,
-        digest=digest,
-        size=size,
-        filename=storable(filename),
-        created_at=utcnow(),
-        expires_at=expires_at,
-    )
-    session.add(upload)
-    session.flush()
-    return upload
+    """A new upload; with ``expires_at``, one that is removed then unless a job names it before.
+
+    It is written already: ``session`` does not hold the object.
+    """
+    values = {
+        "public_id": blob.partition("/")[2],
+        "blob": blob,
+        "digest": digest,
+        "size": size,
+        "filename": storable(filename),
+        "created_at": utcnow(),
+        "expires_at": expires_at,
+    }
+    return Upload(id=insert_one(session, Upload, values), **values)
 
 
 def storable(text: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.orm import Session
@@ -18,6 +18,32 @@ from shared.tables.images import Upload
 LOOKUP = 500  # values in one IN (...)
 
 Id = TypeVar("Id", int, str)
+
+# Made once. Rows without a questioned image have had their answers since intake.
+_ROWS = (
+    sa.select(Comparison.job_id, Comparison.ordinal, Comparison.questioned_id, ReferenceSet.members)
+    .join(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
+    .where(Comparison.questioned_id.is_not(None))
+    .order_by(Comparison.job_id, Comparison.ordinal)
+)
+_RUN = _ROWS.where(
+    Comparison.job_id == sa.bindparam("job"),
+    Comparison.ordinal.between(sa.bindparam("first"), sa.bindparam("last")),
+)
+_SMALL = _ROWS.where(Comparison.job_id.in_(sa.bindparam("jobs", expanding=True)))
+# Columns, not objects: of an image whose embedding is stored nothing else is needed.
+_KNOWN = sa.select(Region.id, Region.digest, Region.code, Region.message).where(
+    Region.id.in_(sa.bindparam("ids", expanding=True))
+)
+_SOURCES = (
+    sa.select(Region, Upload.blob)
+    .join(Upload)
+    .where(Region.id.in_(sa.bindparam("ids", expanding=True)))
+    .order_by(Region.id)
+)
+_VECTORS = sa.select(Embedding.digest, Embedding.vector).where(
+    Embedding.model_id == sa.bindparam("model"), Embedding.digest.in_(sa.bindparam("digests", expanding=True))
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +76,13 @@ class Work:
 
 def load_work(session: Session, claim: Claim) -> Work:
     """The comparisons of a claim that can be scored, and what is known of their regions."""
-    work = Work(
-        [pending for job_id, first, last in _runs(claim.chunks) for pending in _rows(session, job_id, first, last)]
-    )
+    large = [chunk for chunk in claim.chunks if not chunk.urgent]
+    small = [chunk for chunk in claim.chunks if chunk.urgent]
+    work = Work([pending for job_id, first, last in _runs(large) for pending in _rows(session, job_id, first, last)])
+    work.pending += _rows_of_small(session, small)
     wanted = {p.questioned_id for p in work.pending} | {r for p in work.pending for r in p.reference_ids}
-    # Columns, not objects: of an image whose embedding is stored nothing else is needed.
-    columns = sa.select(Region.id, Region.digest, Region.code, Region.message)
     for part in _parts(wanted):
-        for region_id, digest, code, message in session.execute(columns.where(Region.id.in_(part))):
+        for region_id, digest, code, message in session.connection().execute(_KNOWN, {"ids": part}):
             if code:
                 work.faults[region_id] = Fault(code, message or "")
             elif digest:
@@ -80,32 +105,38 @@ def _runs(chunks: Iterable[ChunkClaim]) -> Iterator[tuple[int, int, int]]:
 
 
 def _rows(session: Session, job_id: int, first: int, last: int) -> Iterator[Pending]:
-    query = (
-        sa.select(Comparison.ordinal, Comparison.questioned_id, ReferenceSet.members)
-        .join(ReferenceSet, ReferenceSet.id == Comparison.reference_set_id)
-        .where(Comparison.job_id == job_id, Comparison.ordinal.between(first, last))
-        .order_by(Comparison.ordinal)
-    )
-    for ordinal, questioned_id, members in session.execute(query):
-        if questioned_id is not None:
-            yield Pending(job_id, ordinal, questioned_id, tuple(map(int, members.split(","))))
+    values = {"job": job_id, "first": first, "last": last}
+    return map(_pending, session.connection().execute(_RUN, values))
+
+
+def _rows_of_small(session: Session, chunks: Iterable[ChunkClaim]) -> list[Pending]:
+    """One query for many small jobs: all of their comparisons, of which other workers may hold some."""
+    places = {(chunk.job_id, ordinal) for chunk in chunks for ordinal in range(chunk.first, chunk.last + 1)}
+    found: list[Pending] = []
+    for part in _parts({job_id for job_id, _ in places}):
+        found += map(_pending, session.connection().execute(_SMALL, {"jobs": part}))
+    return [pending for pending in found if (pending.job_id, pending.ordinal) in places]
+
+
+def _pending(row: Sequence[Any]) -> Pending:
+    job_id, ordinal, questioned_id, members = row
+    return Pending(job_id, ordinal, questioned_id, tuple(map(int, members.split(","))))
 
 
 def load_sources(session: Session, ids: Iterable[int]) -> dict[int, RegionSource]:
     """Regions by id, in its order, with the blobs that hold them."""
     sources: dict[int, RegionSource] = {}
     for part in _parts(ids):
-        query = sa.select(Region, Upload.blob).join(Upload).where(Region.id.in_(part)).order_by(Region.id)
-        sources |= {region.id: RegionSource(region, blob) for region, blob in session.execute(query)}
+        rows = session.execute(_SOURCES, {"ids": part})
+        sources |= {region.id: RegionSource(region, blob) for region, blob in rows}
     return sources
 
 
 def load_embeddings(session: Session, model_id: int, digests: Iterable[str]) -> dict[str, bytes]:
     """The embeddings already stored for a model version, by digest."""
     known: dict[str, bytes] = {}
-    query = sa.select(Embedding.digest, Embedding.vector).where(Embedding.model_id == model_id)
     for part in _parts(digests):
-        known.update(session.execute(query.where(Embedding.digest.in_(part))).all())
+        known.update(session.connection().execute(_VECTORS, {"model": model_id, "digests": part}).all())
     return known
 
 

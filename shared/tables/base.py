@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import secrets
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import sqlalchemy as sa
 from sqlalchemy.orm import DeclarativeBase, mapped_column
@@ -42,6 +42,11 @@ class Base(DeclarativeBase):
         int: sa.BigInteger().with_variant(sa.Integer(), "sqlite"),  # SQLite's row id must be INTEGER
         float: sa.Double(),
     }
+
+
+def table_of(kind: type[Base]) -> sa.Table:
+    """The table itself, for statements without the ORM's part in them."""
+    return cast("sa.Table", kind.__table__)
 
 
 Key = Annotated[int, mapped_column(primary_key=True)]

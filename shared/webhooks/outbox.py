@@ -14,16 +14,18 @@ from shared.tables import Delivery, Job, Verdict, Webhook
 from shared.tables.base import public_id
 
 TEST = "webhook.test"
+_ASKED = (
+    sa.select(Webhook.id, Job.id)
+    .join(Job, sa.or_(Webhook.scope == "all", Webhook.person_id == Job.person_id))
+    .where(Job.id.in_(sa.bindparam("ids", expanding=True)), Webhook.deleted_at.is_(None))
+    .order_by(Job.id, Webhook.id)
+)
 
 
-def note_ended(session: Session, job_id: int) -> None:
-    """Have the job's end told to all who asked for it. Called where its state has just become an ended one."""
-    asked = sa.select(Webhook.id).join(Job, sa.or_(Webhook.scope == "all", Webhook.person_id == Job.person_id))
-    hooks = session.scalars(asked.where(Job.id == job_id, Webhook.deleted_at.is_(None)).order_by(Webhook.id)).all()
-    if not hooks:
-        return
-    job = session.execute(sa.select(*Job.__table__.columns).where(Job.id == job_id)).one()
-    for webhook_id in hooks:
+def note_ended(session: Session, *job_ids: int) -> None:
+    """Have the ends of jobs told to all who asked for them. Called where their state has just become an ended one."""
+    for webhook_id, job_id in session.execute(_ASKED, {"ids": sorted(job_ids)}).all() if job_ids else ():
+        job = session.execute(sa.select(*Job.__table__.columns).where(Job.id == job_id)).one()
         add_event(session, webhook_id, f"job.{job.state}", _told(job), job_id)
 
 

@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
+from dataclasses import replace
+from threading import BoundedSemaphore
 from xml.etree import ElementTree
 
 import pytest
+from flask import Flask
+from werkzeug.serving import make_server
 
 from benchmarks.speed import SUBJECTS
+from benchmarks.speed.caller import Caller
 from benchmarks.speed.chart import chart, margin_of
 from benchmarks.speed.page import page
 from benchmarks.speed.polling import poll
@@ -16,6 +22,12 @@ from benchmarks.speed.processes import largest_growth
 from benchmarks.speed.referee import Referee
 from benchmarks.speed.row import Outcome, Row, Sample
 from benchmarks.speed.samples import Samples
+from shared.db import Database
+from shared.jobs.chunks import Scored, claim_chunks, record
+from shared.jobs.work import load_work
+from tests.factories import png, unbacked_model
+from web.auth import create_first_person
+from web.services import EXTENSION
 from worker.ml.images import decode, pixel_digest
 
 
@@ -66,6 +78,36 @@ def test_no_image_comes_twice_nor_in_a_later_batch() -> None:
     digests = [pixel_digest(decode(data)) for batch in (images, again) for data in batch.values()]
     assert len(set(digests)) == len(digests) == 66
     assert len({name for pair in pairs for name in pair}) == 6
+
+
+def test_the_light_caller_submits_waits_and_reads(sqlite_app: Flask, sqlite_database: Database) -> None:
+    """The stand-in of a worker answers while it waits; a server that has no place for it is asked again later."""
+    unbacked_model(sqlite_database)
+    first = create_first_person(sqlite_database)
+    assert first is not None
+    sqlite_app.extensions[EXTENSION] = replace(sqlite_app.extensions[EXTENSION], places_to_wait=BoundedSemaphore(1))
+    sqlite_app.extensions[EXTENSION].places_to_wait.acquire()
+    server = make_server("127.0.0.1", 0, sqlite_app, threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    with Caller(f"http://127.0.0.1:{server.server_port}", first.api_key) as caller:
+        job = caller.submit_pair("paper", {"a.png": png(1), "b.png": png(2)})
+        assert job["label"] == "a.png against b.png"
+        timer = threading.Timer(0.2, answer_all, [sqlite_database])
+        timer.start()
+        result = caller.result(job)
+        assert (result["distance"], result["questioned"]["image"]) == (0.5, "a.png")
+        with pytest.raises(RuntimeError, match="model_unknown"):
+            caller.submit_pair("another", {"a.png": png(1), "b.png": png(2)})
+    server.shutdown()
+
+
+def answer_all(database: Database) -> None:
+    while claim := claim_chunks(database, "a worker", 30, 8):
+        with database.read() as session:
+            pending = load_work(session, claim).pending
+        row = {"verdict": "accept", "distance": 0.5, "threshold": 1.0, "scale": "distance", "model_id": claim.model.id}
+        results = [{"job_id": each.job_id, "ordinal": each.ordinal} | row for each in pending]
+        record(database, claim, Scored(results=results))
 
 
 def test_a_real_batch_has_every_pair_of_its_writers_once() -> None:

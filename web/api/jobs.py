@@ -93,7 +93,11 @@ def _job_response(job_id: str, status: HTTPStatus = HTTPStatus.OK) -> Response:
     with services().database.read() as session:
         job = queries.get_job(session, job_id)
         left = seconds_left(session, job, utcnow())
-    response = jsonify(present.job_json(job))
+    return _told(job, left, status)
+
+
+def _told(job: Job, left: float | None, status: HTTPStatus, submitter: str | None = None) -> Response:
+    response = jsonify(present.job_json(job, submitter))
     response.status_code = status
     if status == HTTPStatus.ACCEPTED:
         response.headers["Location"] = url_for("api.get_job", job_id=job.public_id)
@@ -122,7 +126,11 @@ def _kind(query: SubmitQuery) -> str:
 
 
 def _submit(kind: str, token: str | None) -> Response:
-    return _accepted(submit_from_request(kind, auth.current_person().id, token).public_id)
+    person = auth.current_person()
+    job = submit_from_request(kind, person.id, token)
+    with services().database.read() as session:
+        left = seconds_left(session, job, utcnow())
+    return _told(job, left, HTTPStatus.ACCEPTED, person.name)  # as it was written: it is not read again
 
 
 def list_jobs(query: JobsQuery) -> Response:

@@ -90,6 +90,6 @@ def csv_response(job: Job, verdict: str | None = None) -> Response:
 
 def result(job_id: str, ordinal: int) -> Response:
     """One comparison with its answer."""
-    job = load_job(job_id)
     with services().database.read() as session:
+        job = queries.get_job(session, job_id)
         return jsonify(present.answer_json(queries.get_answer(session, job, ordinal)))

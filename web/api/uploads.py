@@ -15,7 +15,7 @@ from pydantic import Field
 
 from shared.db import utcnow
 from shared.errors import InvalidInput
-from shared.jobs.uploads import add_upload, find_upload, keep_for, store_upload
+from shared.jobs.uploads import add_upload, find_upload, keep_for, store_uploads
 from shared.storage import PIECE
 from shared.tables import Upload
 from web.api import documents
@@ -63,7 +63,7 @@ def put_file(query: FileQuery) -> Response:
         for _ in body_pieces():  # an answer before the end of a body looks like a broken connection to many clients
             pass
         return _answer(known)
-    stored = store_upload(services().store, body_pieces())
+    (stored,) = store_uploads(services().store, [body_pieces()])
     if stored.digest != wanted:
         services().store.delete(stored.key)
         raise InvalidInput(

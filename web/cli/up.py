@@ -156,7 +156,7 @@ def _commands(home: Path, redis_socket: Path, own_redis: bool, host: str, port: 
     python = sys.executable
     app = [python, "-m", "celery", "--app", "worker.app"]
     celery = [*app, "worker", "--without-gossip", "--without-mingle"]
-    gunicorn = [python, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1", "--threads", "16"]
+    gunicorn = [python, "-m", "gunicorn", "--worker-class", "gthread", "--workers", "1", "--threads", "32"]
     gunicorn += ["--timeout", "120", "--graceful-timeout", "20", "--no-control-socket", "--limit-request-line", "8190"]
     beat = ["beat", "--schedule", str(home / "beat"), "--pidfile", ""]
     commands = [

@@ -85,8 +85,9 @@ class AsyncClient(AsyncCalls):
 
     async def wait(self, job_id: str) -> Document:
         """The job once it has ended; it is not polled, the server holds its answer back."""
+        looks = Looks()
         while not ended(job := await self.job(job_id, LONG_POLL)):
-            pass
+            await asyncio.sleep(looks.held_back())
         return job
 
     async def watch(self, job_id: str) -> AsyncIterator[Document]:

@@ -19,6 +19,7 @@ import httpx
 from shared.errors import CountersignError, Unavailable
 from web.client.common import (
     AWAY_SECONDS,
+    LONG_POLL,
     POLL_GROWTH,
     POLL_SECONDS,
     ApiError,
@@ -34,6 +35,7 @@ PART = 64 * 2**20  # bytes of one request; a cut costs at most what the network 
 PIECE = 2**20  # bytes read at a time
 AWAY = "server_unreachable"  # it was there when the upload began: it may be starting anew
 CUT = (AWAY, "upload_offset")
+HELD_SECONDS = LONG_POLL / 2  # an answer that came sooner, and tells of no end, was not held back
 SUBMIT_TIMEOUT = httpx.Timeout(None, connect=5.0)  # after the last byte the server still stores and checks
 T = TypeVar("T")
 
@@ -218,6 +220,11 @@ class Looks:
         if time.monotonic() - self._answered > AWAY_SECONDS:
             raise error
         return self._longest
+
+    def held_back(self) -> float:
+        """Seconds to the next look after one that the server was to hold back: none unless it had no place for it."""
+        taken, pause = time.monotonic() - self._answered, self.answered()
+        return pause if taken < HELD_SECONDS else 0.0
 
     def answered(self) -> float:
         """Seconds to the next look after one that was answered."""

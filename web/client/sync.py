@@ -83,8 +83,9 @@ class Client(Calls):
 
     def wait(self, job_id: str) -> Document:
         """The job once it has ended; it is not polled, the server holds its answer back."""
+        looks = Looks()
         while not ended(job := self.job(job_id, LONG_POLL)):
-            pass
+            time.sleep(looks.held_back())
         return job
 
     def watch(self, job_id: str) -> Iterator[Document]:

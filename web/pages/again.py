@@ -57,9 +57,8 @@ def submit_again(earlier: Earlier, person_id: int) -> Job:
     """Queue the files of ``earlier`` with the settings and marks of the request's form; its sender's own id goes along.
 
     Raises:
-        CountersignError: what is wrong with the form, or ``queue_unavailable``.
+        CountersignError: what is wrong with the form.
     """
-    services().doorbell.check()
     spec = spec_from_form(VerifySpec)
     first, *rest = earlier.files
     told = marks_from_form()

@@ -41,6 +41,7 @@ def submit_archive(kind: str, contents: str, form: Form, fields: dict[str, str] 
     try:
         if request.form.get("look"):
             return _looked_at(kind, form)
+        services().doorbell.check()
         job = submit_from_request(kind, auth.current_person().id)
     except CountersignError as error:
         return form(form_faults(error, fields, "archive"), request.form), error.status

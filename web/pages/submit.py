@@ -53,6 +53,7 @@ def verify() -> ResponseReturnValue:
         return _verify_form(errors), 422
     person = auth.current_person().id
     try:
+        services().doorbell.check()
         job = submit_again(earlier, person) if earlier else submit_from_request("verify", person)
     except CountersignError as error:
         where = {"model": "model", "queue": "submit", "storage": "submit"}

@@ -39,6 +39,21 @@ def test_messages_are_json_with_ids_only(redis: RedisServer) -> None:
     client.close()
 
 
+def test_one_ring_stands_for_all_small_jobs_that_wait(redis: RedisServer) -> None:
+    """Other work is rung for each time: a message about it may be of a job that keeps its worker for hours."""
+    client = redis.client()
+    client.flushall()
+    bell = doorbell_to(redis.url)
+    for job in ("job_1", "job_2"):
+        assert bell.ring(TaskNames.SCORE, job, queue=QueueNames.INTERACTIVE)
+        assert bell.ring(TaskNames.SCORE, job)
+    assert (client.llen(QueueNames.INTERACTIVE), client.llen(QueueNames.BATCH)) == (1, 2)
+    client.lpop(QueueNames.INTERACTIVE)  # a worker has taken it
+    assert bell.ring(TaskNames.SCORE, "job_3", queue=QueueNames.INTERACTIVE)
+    assert client.llen(QueueNames.INTERACTIVE) == 1
+    client.close()
+
+
 def test_workers_acknowledge_late_and_take_json_only() -> None:
     conf = make_celery(Settings()).conf
     assert conf.task_acks_late

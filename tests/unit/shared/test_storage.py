@@ -63,6 +63,27 @@ def test_a_source_that_breaks_leaves_nothing(store: FolderStore) -> None:
     assert files_in(store) == []
 
 
+def test_several_are_put_at_a_time(store: FolderStore) -> None:
+    stored = store.put_all([("uploads/a", [b"one", b" and"]), ("uploads/b", [b"two"]), ("views/c", [])])
+    assert [(each.key, each.size) for each in stored] == [("uploads/a", 7), ("uploads/b", 3), ("views/c", 0)]
+    for each, content in zip(stored, (b"one and", b"two", b""), strict=True):
+        with store.open(each.key) as file:
+            assert file.read() == content
+        assert each.digest == f"sha256:{hashlib.sha256(content).hexdigest()}"
+    assert list(store.root.glob("staging/*")) == []
+
+
+def test_of_several_none_is_put_where_a_source_breaks(store: FolderStore) -> None:
+    def broken() -> Iterator[bytes]:
+        yield b"some"
+        raise OSError(errno.EIO, "the sender is gone")
+
+    with pytest.raises(OSError, match="gone"):
+        store.put_all([("uploads/a", [b"one"]), ("uploads/b", broken())])
+    assert not store.exists("uploads/a")
+    assert list(store.root.glob("staging/*")) == []
+
+
 def test_a_source_that_breaks_leaves_the_old_blob(store: FolderStore) -> None:
     store.put("uploads/one", [b"old"])
 

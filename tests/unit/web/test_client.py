@@ -6,6 +6,7 @@ import io
 import json
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +20,7 @@ from shared.errors import NotAuthorised, Unavailable
 from tests.factories import ModelFile, batch_of, png, unbacked_model
 from web.client import ApiError, AsyncClient, Client, Files, find_server
 from web.people import create_first_person
+from web.client.common import POLL_SECONDS
 
 
 def failing() -> pytest.RaisesExc[ApiError]:
@@ -64,6 +66,25 @@ def test_watching_waits_for_a_server_that_is_restarted() -> None:
     done = b'{"state": "succeeded"}'
     with server((HANG_UP,), (HANG_UP,), (OK,), body=done) as url, Client(url, "k") as client:
         assert [job["state"] for job in client.watch("job_1")] == ["succeeded"]
+
+
+def test_a_server_that_has_no_place_to_wait_is_not_asked_without_a_pause() -> None:
+    asked: list[float] = []
+
+    def answer(_: httpx.Request) -> httpx.Response:
+        asked.append(time.monotonic())
+        return httpx.Response(200, json={"state": "running" if len(asked) < 3 else "succeeded"})
+
+    async def await_it() -> str:
+        async with AsyncClient("http://test", "k", (), httpx.MockTransport(answer)) as client:
+            return str((await client.wait("job_1"))["state"])
+
+    with Client("http://test", "k", transport=httpx.MockTransport(answer)) as client:
+        assert client.wait("job_1")["state"] == "succeeded"
+    assert asked[1] - asked[0] >= POLL_SECONDS[0] <= asked[2] - asked[1]
+    asked.clear()
+    assert asyncio.run(await_it()) == "succeeded"
+    assert asked[1] - asked[0] >= POLL_SECONDS[0] <= asked[2] - asked[1]
 
 
 class Pipe(io.BytesIO):

@@ -17,7 +17,7 @@ from shared.config import Settings
 from shared.db import Database, utcnow
 from shared.errors import NotFound, StorageFull
 from shared.jobs.partial import blob_of, extend_upload, remove_expired
-from shared.jobs.uploads import store_upload, use_upload
+from shared.jobs.uploads import store_uploads, use_upload
 from shared.storage import STALE_SECONDS, FolderStore
 from shared.tables import Job, PartialUpload, Region, Upload
 from tests.factories import png, unbacked_model
@@ -151,7 +151,7 @@ def test_what_a_killed_server_stored_for_no_job_is_removed_after_a_day(
 ) -> None:
     """It was killed before it committed the row of one file, and after that of another, both loose still."""
     unbacked_model(database)
-    stray = store_upload(store, [b"half done"])
+    stray = store_uploads(store, [[b"half done"]])[0]
     assert caller.submit(archive_digest=put(caller, batch()).get_json()["digest"]).status_code == 202
     with database.read() as session:
         owned = session.scalars(sa.select(Upload.blob)).one()
