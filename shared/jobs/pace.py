@@ -58,6 +58,17 @@ def _beside(kind: str) -> list[str]:
 
 def _seconds_a_unit(session: Session, kind: str) -> float | None:
     rows = session.execute(_RECENT, {"kind": kind}).all()
-    seconds = sum((row.finished_at - row.started_at).total_seconds() for row in rows if row.finished_at)
+    seconds = _seconds_of_any([(row.started_at, row.finished_at) for row in rows if row.finished_at])
     units = sum(row.total for row in rows)
     return max(seconds, 0.001) / units if units else None
+
+
+def _seconds_of_any(spans: list[tuple[datetime, datetime]]) -> float:
+    """How long at least one of these times lasted: small jobs are done many at a time, each of them for as long."""
+    seconds, until = 0.0, None
+    for begin, end in sorted(spans):
+        begin = begin if until is None else max(begin, until)
+        if end > begin:
+            seconds += (end - begin).total_seconds()
+            until = end
+    return seconds

@@ -26,7 +26,7 @@ from shared.db import Database
 from shared.jobs.chunks import Scored, claim_chunks, record
 from shared.jobs.work import load_work
 from tests.factories import png, unbacked_model
-from web.auth import create_first_person
+from web.people import create_first_person
 from web.services import EXTENSION
 from worker.ml.images import decode, pixel_digest
 

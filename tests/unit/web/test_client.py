@@ -19,8 +19,8 @@ from shared.db import Database
 from shared.errors import NotAuthorised, Unavailable
 from tests.factories import ModelFile, batch_of, png, unbacked_model
 from web.client import ApiError, AsyncClient, Client, Files, find_server
-from web.people import create_first_person
 from web.client.common import POLL_SECONDS
+from web.people import create_first_person
 
 
 def failing() -> pytest.RaisesExc[ApiError]:

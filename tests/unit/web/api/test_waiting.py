@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
+import pytest
 import sqlalchemy as sa
 
 from shared.db import Database, utcnow
@@ -138,3 +139,14 @@ def test_what_is_left_of_a_job_is_measured(database: Database) -> None:
     assert retry_after(running, 10_000.0) == 60
     assert retry_after(running, 0.1) == 1
     assert retry_after(change(database, ended, done=100), 0.0) == 0
+
+
+def test_small_jobs_that_were_done_together_are_not_counted_one_after_another(database: Database) -> None:
+    model, now = unbacked_model(database), utcnow()
+    for first, last in ((9, 1), (8, 1), (7, 5), (20, 18)):  # seconds ago
+        ended = batch_job(database, model, 1, 1, JobState.SUCCEEDED)
+        times = {"started_at": now - timedelta(seconds=first), "finished_at": now - timedelta(seconds=last)}
+        change(database, ended, done=1, **times)
+    waiting = batch_job(database, model, 6, 6)
+    with database.read() as session:
+        assert seconds_left(session, waiting, now) == pytest.approx(6 * (8 + 2) / 4)
