@@ -19,7 +19,7 @@ from web.client import Document, ended
 
 MODEL = "compact"
 BATCH = 100_000  # comparisons of the batch beside which a pair is sent
-FRESH = 6000  # images in it that nobody has encoded; enough for the network while pairs are sent
+FRESH = 12_000  # images in it that nobody has encoded; enough for the network while pairs are sent
 PAUSE = 0.05  # seconds between two pairs, in which an idle system becomes idle again
 
 
