@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from sqlalchemy.sql.functions import FunctionElement
 
 from shared import bulk
-from shared.errors import StorageFull
+from shared.errors import Conflict, StorageFull
 from shared.revisions import MIGRATIONS, is_newest
 from shared.tables.base import Base, table_of
 
@@ -118,11 +118,16 @@ class Database:
             raise
 
     def migrate(self) -> None:
-        """Bring the tables to the newest revision; safe to run twice, and quick where there is nothing to do."""
+        """Bring the tables to the newest revision; safe to run twice, and quick where there is nothing to do.
+
+        Raises:
+            Conflict: code ``tables_unknown``: they are of a revision that is not known here.
+        """
         if self._is_newest():
             return
         from alembic import command  # here alone: all other programs, and all later starts, are quicker without it
         from alembic.config import Config
+        from alembic.util import CommandError
 
         if self.is_sqlite and self.engine.url.database:
             Path(self.engine.url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -132,7 +137,12 @@ class Database:
             if not self.is_sqlite:  # where BEGIN IMMEDIATE makes other hosts wait already
                 connection.execute(sa.select(sa.func.pg_advisory_xact_lock(MIGRATION_LOCK)))
             config.attributes["connection"] = connection
-            command.upgrade(config, "head")
+            try:
+                command.upgrade(config, "head")
+            except CommandError as error:
+                message = "The database was written by another version of Countersign, with tables not known here"
+                way_out = "Start that version, or have a copy from before it restored"
+                raise Conflict("tables_unknown", f"{message} ({error}). {way_out}.") from error
 
     def _is_newest(self) -> bool:
         if self.is_sqlite and not Path(self.engine.url.database or "").exists():

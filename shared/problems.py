@@ -148,6 +148,7 @@ storage_unavailable | The server's storage is not mounted. | Try again in a minu
 streams_busy | The server watches as many jobs as it has places for. | Poll the job instead, or try again in a moment.
 table_missing | A list that the data set needs is not in the archive. | Add it.
 table_too_large | A list is larger than is read. | Part it.
+tables_unknown | The database was written by another version. | Start that version, or have a copy restored.
 tag_too_long | A row's tag is too long. | Use at most 80 characters.
 too_few_writers | There are too few writers to train on, choose by and calibrate with. | Add writers, or hold fewer out.
 too_many_requests | More requests came than the server takes. | Wait for the seconds of Retry-After.

@@ -129,6 +129,8 @@ def test_tables_of_a_later_version_end_the_start(short_tmp: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 1
     assert "9999" in done.stderr
+    assert "written by another version" in done.stderr
+    assert "Traceback" not in done.stderr
     assert "is ready" not in done.stdout
     assert (home / "logs" / "score.log").exists(), "nothing was started beside it, so nothing was tried here"
     assert _processes_of(home) == []

@@ -15,6 +15,7 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 
 from shared.db import Database
+from shared.errors import Conflict
 from shared.revisions import MIGRATIONS, is_newest_sqlite
 from shared.tables import Base
 
@@ -76,7 +77,10 @@ def test_whether_a_file_has_the_newest_tables_is_told_without_sqlalchemy(tmp_pat
     assert not is_newest_sqlite(url)
     with database.write() as session:
         session.execute(sa.text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(Conflict, match="Start that version") as refused:
+        database.migrate()
     database.close()
+    assert refused.value.code == "tables_unknown"
     assert not is_newest_sqlite(url)
     assert not is_newest_sqlite("postgresql://countersign@db/countersign")
     code = "import sys, web.cli.up; assert not {'sqlalchemy', 'alembic'} & set(sys.modules)"
