@@ -19,9 +19,9 @@ from sqlalchemy.sql.functions import FunctionElement
 
 from shared import bulk
 from shared.errors import Conflict, StorageFull
-from shared.revisions import MIGRATIONS, is_newest
 from shared.tables.base import Base, table_of
 
+MIGRATIONS = Path(__file__).with_name("migrations")
 MIGRATION_LOCK = 0x636F756E7465  # a number of our own for PostgreSQL's advisory lock
 DISK_FULL = "53100"  # PostgreSQL's SQLSTATE
 # Ten connections are kept for a server whose threads ask all at once, since a new one costs more than what it is asked;
@@ -147,11 +147,12 @@ class Database:
     def _is_newest(self) -> bool:
         if self.is_sqlite and not Path(self.engine.url.database or "").exists():
             return False
+        newest = max(path.name for path in MIGRATIONS.glob("versions/[0-9]*.py"))  # begins with its revision
         with self.look() as connection:
             if not sa.inspect(connection).has_table("alembic_version"):
                 return False
             revision = connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
-        return is_newest(revision)
+        return bool(revision) and newest.startswith(f"{revision}_")
 
     def close(self) -> None:
         """Close all pooled connections."""

@@ -22,7 +22,6 @@ from types import FrameType
 import click
 
 from shared.config import Settings, configure_logging, load_settings
-from shared.revisions import is_newest_sqlite
 from web.cli.children import Child, stop_together
 
 log = logging.getLogger("countersign.up")
@@ -101,8 +100,6 @@ class _Stack:
         try:
             if self._own_redis:  # it is empty: what only answers messages has no reason yet to ask for tables
                 self._start("redis", "score")
-                if is_newest_sqlite(self._settings.database_url):
-                    self._start("web", "io")
             from shared.db import Database  # with SQLAlchemy and Alembic: after what takes longest
 
             database = Database(self._settings.database_url)
