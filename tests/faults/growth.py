@@ -2,8 +2,8 @@
 
 The stack as a whole says nothing: a worker holds half a gigabyte more from its first job on, and each kill begins that
 anew. So every process is held against itself, stretch by stretch of its jobs, from when it has done each kind of them.
-What the C library keeps for what comes next grows by a step now and then, and stays; a leak goes on in most stretches,
-so their median tells it.
+What the C library keeps for what comes next grows by a step now and then, ever more seldom, and stays; a leak goes on
+in most stretches, so the median of the later half of them tells it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from tests.servers import Stack
 ALL_KINDS = ("verify", "identify", "train")
 KINDS = {"score": ("verify", "identify"), "train": ("train",)}  # the rest sees jobs of all kinds
 WARM = 2  # jobs of each of its kinds that a process must have seen
-STRETCH = 10  # jobs
-LONG = 4  # stretches; who lived for fewer is not judged
+STRETCH, STRETCH_OF = 10, {"train": 5}  # jobs; trainings are few
+LONG = 8  # stretches; who lived for fewer is not judged, and the first half of them is taken for warming up
 MOST_MEGABYTES = 0.2  # a job
 MOST_FILES = 0.2  # one or two are open while a job is under way
 
@@ -38,7 +38,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Growth:
-    """How one process grew in the median of its stretches, a job, and over how many jobs that was seen."""
+    """How one process grew, a job, in the median of the later half of its stretches, and over how many jobs."""
 
     megabytes: float
     files: float
@@ -65,10 +65,11 @@ class Life:
         """That since it was warm; None where it did not live long enough."""
         if len(self.marks) <= LONG:
             return None
-        stretches = list(pairwise(self.marks))
+        later = self.marks[(len(self.marks) - 1) // 2 :]
+        stretches = list(pairwise(later))
         megabytes = median((b.megabytes - a.megabytes) / (b.jobs - a.jobs) for a, b in stretches)
         files = median((b.files - a.files) / (b.jobs - a.jobs) for a, b in stretches)
-        return Growth(megabytes, files, self.marks[-1].jobs - self.marks[0].jobs)
+        return Growth(megabytes, files, later[-1].jobs - later[0].jobs)
 
 
 class Lives:
@@ -89,10 +90,11 @@ class Lives:
         if held is None or files is None:
             return
         life = self._lives.setdefault((name, pid, start), Life(Counter(ended)))
-        kinds = KINDS.get(name.partition("'")[0], ALL_KINDS)
+        program = name.partition("'")[0]
+        kinds, stretch = KINDS.get(program, ALL_KINDS), STRETCH_OF.get(program, STRETCH)
         now = Held(held, files, sum(ended.get(kind, 0) for kind in kinds))
         warm = all(ended.get(kind, 0) - life.seen[kind] >= WARM for kind in kinds)
-        if (not life.marks and warm) or (life.marks and now.jobs - life.marks[-1].jobs >= STRETCH):
+        if (not life.marks and warm) or (life.marks and now.jobs - life.marks[-1].jobs >= stretch):
             life.marks.append(now)
 
     def growth(self) -> dict[str, Growth]:

@@ -11,10 +11,10 @@ from tests.faults.soak import Tally
 COLD, WARM = 90.0, 580.0  # megabytes of a scoring process before and after its first job
 
 
-def lived(held: Callable[[int], float], files: Callable[[int], int] = lambda jobs: 20, jobs: int = 90) -> float:
+def lived(held: Callable[[int], float], files: Callable[[int], int] = lambda jobs: 20, jobs: int = 180) -> float:
     """The excess of two processes, the first killed after some jobs, that hold ``held(jobs)`` megabytes."""
     lives, ended = Lives(), Counter[str]()
-    for pid, most in ((100, 50), (101, jobs)):
+    for pid, most in ((100, 130), (101, jobs)):
         for done in range(most):
             lives.note("score's child", pid, "1", ended, held(done), files(done))
             ended[("verify", "verify", "identify", "train")[done % 4]] += 1
@@ -34,6 +34,11 @@ def test_warming_up_steps_and_starting_again_are_no_growth() -> None:
     assert lived(lambda jobs: COLD if jobs < 2 else WARM + jobs % 3 + 30 * (jobs > 30)) < 1
 
 
+def test_what_is_taken_little_by_little_at_first_is_no_growth() -> None:
+    """A scoring process meets batches of ever other sizes for its first hundred jobs."""
+    assert lived(lambda jobs: COLD if jobs < 2 else WARM + 0.4 * min(jobs, 60)) < 1
+
+
 def test_a_process_that_saw_few_jobs_is_not_judged() -> None:
     lives = Lives()
     for jobs in range(12):
@@ -41,12 +46,19 @@ def test_a_process_that_saw_few_jobs_is_not_judged() -> None:
     assert lives.growth() == {}
 
 
+def test_a_training_process_is_judged_by_fewer_jobs() -> None:
+    lives = Lives()
+    for jobs in range(50):
+        lives.note("train's child", 7, "1", {"train": jobs}, 600.0 + 0.5 * jobs, 10)
+    assert lives.growth()["train's child"].megabytes == 0.5
+
+
 def test_a_number_used_again_is_another_process() -> None:
     lives = Lives()
     for start, held in (("1", 100.0), ("2", 900.0)):
-        for jobs in range(0, 50, 5):
+        for jobs in range(0, 100, 5):
             lives.note("web", 7, start, dict.fromkeys(ALL_KINDS, jobs), held, 10)
-    assert lives.growth() == {"web": Growth(0.0, 0.0, 120)}
+    assert lives.growth() == {"web": Growth(0.0, 0.0, 135)}
 
 
 def test_jobs_that_ended_are_counted_by_kind() -> None:
