@@ -18,11 +18,13 @@ from web.client import Document
 STOP_SECONDS = 5
 
 
-def cancelled(night: Night, job: Document) -> Document:
-    """Cancel a job; it must have stopped within five seconds."""
+def cancelled(night: Night, job: Document, held_by: int | None = None) -> Document:
+    """Cancel a job; it must have stopped within five seconds. ``held_by`` is a frozen process, which is let go then."""
     begun = time.monotonic()
     with night.stack.client() as client:
         client.cancel(job["id"])
+    if held_by:
+        thaw(held_by)
     ended = night.stack.ended(job["id"])
     assert time.monotonic() - begun < STOP_SECONDS
     return ended
@@ -54,10 +56,10 @@ def test_cancelled_while_queued_and_tried_again(night: Night) -> None:
 
 
 def freeze_half_way(night: Night, process: int, job: Document) -> None:
-    """Stop a scoring process when some of the batch is done and it holds some more."""
+    """Stop a scoring process when some of the batch is done, it holds some more, and the rest waits."""
 
     def half_way() -> bool:
-        return bool(night.chunks(job, ChunkState.DONE) and night.chunks(job, ChunkState.CLAIMED))
+        return {chunk.state for chunk in night.chunks(job)} == {ChunkState.DONE, ChunkState.CLAIMED, ChunkState.WAITING}
 
     freeze_when(process, night.database, half_way, "the middle of the batch")
 
@@ -67,8 +69,7 @@ def test_cancelled_while_it_is_scored_and_tried_again(night: Night) -> None:
     process = child(night.stack, "score")
     job = night.submit()
     freeze_half_way(night, process, job)
-    thaw(process)
-    ended = cancelled(night, job)
+    ended = cancelled(night, job, held_by=process)
     kept = stamps(night, job)
     assert ended["state"] == "cancelled"
     assert ended["done"] == len(kept)
