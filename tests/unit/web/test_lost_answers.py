@@ -33,7 +33,8 @@ class LostAnswers(Database):
     def write(self, lasting: bool = True) -> Iterator[Session]:
         with super().write(lasting) as session:
             yield session
-            lost = any(isinstance(row, self.kind) for row in session.identity_map.values())
+            rows = (*session.identity_map.values(), *session.new)
+            lost = any(isinstance(row, self.kind) for row in rows)
         if lost:
             raise OperationalError("COMMIT", {}, ConnectionError("the line broke"))
 
