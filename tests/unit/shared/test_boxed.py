@@ -97,16 +97,19 @@ def test_a_model_of_the_same_name_is_another_model(sqlite_database: Database, st
     assert model.label == "boxed@2"
 
 
-def test_it_takes_the_place_of_an_earlier_one_that_can_be_loaded_no_more(
-    database: Database, store: FolderStore, tmp_path: Path
-) -> None:
-    tensors = {"slopes": np.zeros(3, np.float32)}
-    with safe_open(FILE, "numpy") as file:
-        earlier = save(tensors, file.metadata())
-    key = store.put("models/earlier.safetensors", [earlier]).key
+def earlier_box(database: Database, store: FolderStore, content: bytes) -> None:
+    """Have a model of the box of an earlier version registered, with ``content`` for its file."""
+    key = store.put("models/earlier.safetensors", [content]).key
     model = ModelVersion(name=NAME, digest="sha256:00", blob=key, network="ink", threshold=1.0, summary={})
     with database.write() as session:
         registry.add_model(session, model, make_default=False)
+
+
+def test_it_takes_the_place_of_an_earlier_one_that_can_be_loaded_no_more(
+    database: Database, store: FolderStore
+) -> None:
+    with safe_open(FILE, "numpy") as file:
+        earlier_box(database, store, save({"slopes": np.zeros(3, np.float32)}, file.metadata()))
     register_boxed(database, store)
     with database.read() as session:
         assert registry.default_model(session).label == "boxed@2"
@@ -115,10 +118,7 @@ def test_it_takes_the_place_of_an_earlier_one_that_can_be_loaded_no_more(
 
 
 def test_an_earlier_one_that_still_serves_stays_the_default(sqlite_database: Database, store: FolderStore) -> None:
-    key = store.put("models/earlier.safetensors", [FILE.read_bytes()]).key
-    model = ModelVersion(name=NAME, digest="sha256:00", blob=key, network="ink", threshold=1.0, summary={})
-    with sqlite_database.write() as session:
-        registry.add_model(session, model, make_default=False)
+    earlier_box(sqlite_database, store, FILE.read_bytes())
     register_boxed(sqlite_database, store)
     with sqlite_database.read() as session:
         assert registry.default_model(session).label == "boxed@1"
