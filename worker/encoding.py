@@ -106,7 +106,7 @@ def stored_embeddings(context: Context, model_id: int, digests: set[str]) -> dic
 
 
 def _prepare(reader: RegionReader, source: RegionSource, preprocessing: Preprocessing) -> Prepared:
-    region_id = source.region.id
+    region_id = source.id
     try:
         pixels = reader.pixels(source, preprocessing.channels)
         canvas = prepare(pixels, preprocessing)

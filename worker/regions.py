@@ -14,7 +14,6 @@ from shared.config import Settings
 from shared.errors import CountersignError, Unavailable, UnusableImage
 from shared.jobs.work import RegionSource
 from shared.storage import BlobStore
-from shared.tables import Region
 from worker.ml.images import ImageLimits, decode
 from worker.probing import Prober
 
@@ -42,12 +41,10 @@ class RegionReader:
         Raises:
             UnusableImage: the entry or the image in it cannot be used.
         """
-        region = source.region
-        return decode(self._bytes(source), region.page, _box(region), self._limits, channels)
+        return decode(self._bytes(source), source.page, _box(source), self._limits, channels)
 
     def is_deadly(self, source: RegionSource) -> bool:
         """Whether decoding a region ends the process that does it; asked of another process, which takes a second."""
-        region = source.region
         try:
             data = self._bytes(source)
         except Unavailable:
@@ -55,38 +52,37 @@ class RegionReader:
         except CountersignError:
             return False
         with Prober(self._limits.max_pixels) as prober:
-            return prober.is_deadly(data, region.page, _box(region))
+            return prober.is_deadly(data, source.page, _box(source))
 
     def _bytes(self, source: RegionSource) -> bytes:
         with self._lock:  # one position in each file: seek and read belong together
             file = self._files.get(source.blob)
             if file is None:
                 file = self._files[source.blob] = self._stack.enter_context(self._store.open(source.blob))
-            region = source.region
-            if region.offset is None:
+            if source.offset is None:
                 file.seek(0)
                 data = file.read(self._settings.max_entry + 1)
                 if len(data) > self._settings.max_entry:
                     raise UnusableImage(
-                        "entry_too_large", f"{region.entry} is over {self._settings.max_entry:,} bytes."
+                        "entry_too_large", f"{source.entry} is over {self._settings.max_entry:,} bytes."
                     )
                 return data
-            return read_entry(file, _entry(region, region.offset), self._settings.max_entry)
+            return read_entry(file, _entry(source, source.offset), self._settings.max_entry)
 
 
-def _entry(region: Region, offset: int) -> Entry:
+def _entry(source: RegionSource, offset: int) -> Entry:
     return Entry(
-        name=region.entry,
+        name=source.entry,
         offset=offset,
-        packed_size=region.packed_size or 0,
-        size=region.size or 0,
-        method=region.method or 0,
-        crc=region.crc or 0,
+        packed_size=source.packed_size or 0,
+        size=source.size or 0,
+        method=source.method or 0,
+        crc=source.crc or 0,
     )
 
 
-def _box(region: Region) -> tuple[int, int, int, int] | None:
-    if not region.box:
+def _box(source: RegionSource) -> tuple[int, int, int, int] | None:
+    if not source.box:
         return None
-    x, y, w, h = map(int, region.box.split())
+    x, y, w, h = map(int, source.box.split())
     return x, y, w, h

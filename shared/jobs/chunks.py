@@ -135,9 +135,8 @@ _COUNT = (
 
 def urgent_waiting(database: Database) -> bool:
     """Whether a small job that nobody tried waits for a worker."""
-    query = sa.select(Chunk.id).join(Job).where(*_OPEN, *_FRESH_URGENT).limit(1)
-    with database.read() as session:
-        return session.scalar(query) is not None
+    with database.look() as connection:
+        return connection.scalar(_OPEN_URGENT, {"most": 1}) is not None
 
 
 def claim_chunks(

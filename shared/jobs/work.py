@@ -36,11 +36,14 @@ _KNOWN = sa.select(Region.id, Region.digest, Region.code, Region.message).where(
     Region.id.in_(sa.bindparam("ids", expanding=True))
 )
 _SOURCES = (
-    sa.select(Region, Upload.blob)
+    sa.select(
+        Region.id, Region.entry, Region.offset, Region.packed_size, Region.size, Region.method, Region.crc, Region.page,
+        Region.box, Upload.blob,
+    )
     .join(Upload)
     .where(Region.id.in_(sa.bindparam("ids", expanding=True)))
     .order_by(Region.id)
-)
+)  # fmt: skip
 _VECTORS = sa.select(Embedding.digest, Embedding.vector).where(
     Embedding.model_id == sa.bindparam("model"), Embedding.digest.in_(sa.bindparam("digests", expanding=True))
 )
@@ -58,9 +61,17 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class RegionSource:
-    """A region and where its bytes lie."""
+    """Which pixels a region is, and where their bytes lie: columns of :class:`Region`, and the blob of its upload."""
 
-    region: Region
+    id: int
+    entry: str
+    offset: int | None
+    packed_size: int | None
+    size: int | None
+    method: int | None
+    crc: int | None
+    page: int
+    box: str | None
     blob: str
 
 
@@ -124,12 +135,15 @@ def _pending(row: Sequence[Any]) -> Pending:
 
 
 def load_sources(session: Session, ids: Iterable[int]) -> dict[int, RegionSource]:
-    """Regions by id, in its order, with the blobs that hold them."""
+    """Where regions lie, by id, in its order."""
     sources: dict[int, RegionSource] = {}
     for part in _parts(ids):
-        rows = session.execute(_SOURCES, {"ids": part})
-        sources |= {region.id: RegionSource(region, blob) for region, blob in rows}
+        sources |= {row.id: _source(row) for row in session.connection().execute(_SOURCES, {"ids": part})}
     return sources
+
+
+def _source(row: Sequence[Any]) -> RegionSource:
+    return RegionSource(*row)
 
 
 def load_embeddings(session: Session, model_id: int, digests: Iterable[str]) -> dict[str, bytes]:

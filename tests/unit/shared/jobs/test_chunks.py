@@ -290,9 +290,9 @@ def test_the_work_of_a_claim(database: Database) -> None:
         work = load_work(session, claim)
         sources = load_sources(session, work.unread)
     assert [(p.job_id, p.ordinal) for p in work.pending] == [(job.id, n) for n in (1, 3, 4, 5, 6)]
-    assert {source.region.entry for source in sources.values()} == {"q.png", "r.png"}
+    assert {source.entry for source in sources.values()} == {"q.png", "r.png"}
     assert all({p.questioned_id, *p.reference_ids} == work.unread for p in work.pending)
-    questioned = next(region_id for region_id, source in sources.items() if source.region.entry == "q.png")
+    questioned = next(region_id for region_id, source in sources.items() if source.entry == "q.png")
     (reference,) = work.unread - {questioned}
     found = [
         region_values(questioned, digest="sha256:d", height=5, width=7),
