@@ -11,7 +11,9 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from shutil import which
 
+import pytest
 import sqlalchemy as sa
 
 from shared.db import Database
@@ -157,6 +159,37 @@ def no_room(pid: int) -> Iterator[None]:
         yield
     finally:
         resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+
+@contextmanager
+def small_disk(folder: Path, owner: Path) -> Iterator[Path]:
+    """A disk of four megabytes, mounted on ``folder``, of the user of ``owner``; skips where none may be mounted."""
+    mount, unmount = which("mount"), which("umount")
+    if mount is None or unmount is None:
+        pytest.skip("there is no program that mounts a small disk")
+    folder.mkdir()
+    what = [mount, "-t", "tmpfs", "-o", "size=4m", "none", str(folder)]
+    mounted = subprocess.run(what, capture_output=True, text=True, check=False)
+    if mounted.returncode:
+        pytest.skip(f"no small disk may be mounted here: {mounted.stderr.strip()}")
+    try:
+        os.chown(folder, owner.stat().st_uid, owner.stat().st_gid)
+        yield folder
+    finally:
+        subprocess.run([unmount, str(folder)], check=True)
+
+
+@contextmanager
+def filled(disk: Path) -> Iterator[None]:
+    """Within the block ``disk`` has no byte of room left."""
+    filler = disk / "filler"
+    with filler.open("wb", buffering=0) as file, suppress(OSError):
+        while True:
+            file.write(bytes(4096))
+    try:
+        yield
+    finally:
+        filler.unlink()
 
 
 def redis_url(stack: Stack) -> str:

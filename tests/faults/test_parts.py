@@ -18,6 +18,7 @@ from tests.faults.night import Night
 from tests.faults.processes import (
     child,
     children,
+    filled,
     freeze_when,
     frozen,
     gone,
@@ -25,6 +26,7 @@ from tests.faults.processes import (
     kill_program,
     no_room,
     program,
+    small_disk,
     thaw,
 )
 from tests.servers import wait_for
@@ -32,6 +34,13 @@ from web.client import Document
 
 pytestmark = pytest.mark.long
 AWAY_SECONDS = 60
+
+
+def at_once(night: Night, *statements: str) -> None:
+    """Carry out statements, each for itself: some may not be part of a transaction."""
+    with night.database.engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
 
 
 def caught_half_way(night: Night, job: Document) -> int:
@@ -134,30 +143,57 @@ def test_sqlite_locked_longer_than_writers_wait(sqlite_night: Night) -> None:
     sqlite_night.ends_undisturbed(job)
 
 
-def test_no_room_in_postgresql_while_results_are_written(postgresql_night: Night) -> None:
-    """Its server refuses each result as it does when its disk is full; when there is room, the job goes on by itself.
+def waits_for_room(night: Night, job: Document, process: int, done: int) -> None:
+    """A worker whose results find no room: its job says so, keeps what it has, and the worker lives."""
+    thaw(process)
+    wait_for(lambda: night.job(job).phase == "waiting: storage_full", "the job to say that it waits")
+    assert (night.results(job), night.job(job).state) == (done, "running")
+    assert not gone(process)
 
-    The refusal is PostgreSQL's own error of that number, raised by a trigger: its disk is not ours to fill.
-    """
-    refuse = (
+
+def test_no_room_on_the_disk_of_postgresql_while_results_are_written(
+    postgresql_night: Night, postgresql_server: Any, short_tmp: Path
+) -> None:
+    """The table of results lies on a disk of its own, which fills up; when there is room, the job goes on by itself."""
+    job = postgresql_night.submit()
+    process = caught_half_way(postgresql_night, job)
+    done = postgresql_night.results(job)
+    moved = "ALTER TABLE results SET TABLESPACE"
+    with small_disk(short_tmp / "small", postgresql_server.pgdata) as disk:
+        # So that hardly two rows share a page: each needs new room.
+        own = (
+            "ALTER TABLE results SET (fillfactor = 10)",
+            f"CREATE TABLESPACE small LOCATION '{disk}'",
+            f"{moved} small",
+        )
+        at_once(postgresql_night, *own)
+        try:
+            with filled(disk):
+                waits_for_room(postgresql_night, job, process, done)
+            postgresql_night.ends_undisturbed(job)
+        finally:
+            thaw(process)
+            at_once(
+                postgresql_night,
+                f"{moved} pg_default",
+                "DROP TABLESPACE small",
+                "ALTER TABLE results RESET (fillfactor)",
+            )
+
+
+def test_no_room_in_postgresql_while_results_are_written(postgresql_night: Night) -> None:
+    """The same where no disk may be mounted: PostgreSQL's own error of that number, raised by a trigger."""
+    job = postgresql_night.submit()
+    process = caught_half_way(postgresql_night, job)
+    done = postgresql_night.results(job)
+    at_once(
+        postgresql_night,
         "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS "
         "$$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$",
         "CREATE TRIGGER full_disk BEFORE INSERT ON results FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
     )
-    process = child(postgresql_night.stack, "score")
-    job = postgresql_night.submit()
-    claims = lambda: postgresql_night.chunks(job, ChunkState.CLAIMED)  # noqa: E731
-    freeze_when(process, postgresql_night.database, claims, "a claim")
-    done = postgresql_night.results(job)
-    with postgresql_night.database.write() as session:
-        for statement in refuse:
-            session.execute(sa.text(statement))
-    thaw(process)
-    wait_for(lambda: postgresql_night.job(job).phase == "waiting: storage_full", "the job to say that it waits")
-    assert (postgresql_night.results(job), postgresql_night.job(job).state) == (done, "running")
-    assert not gone(process)
-    with postgresql_night.database.write() as session:
-        session.execute(sa.text("DROP FUNCTION refuse CASCADE"))
+    waits_for_room(postgresql_night, job, process, done)
+    at_once(postgresql_night, "DROP FUNCTION refuse CASCADE")
     postgresql_night.ends_undisturbed(job)
 
 
