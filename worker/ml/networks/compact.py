@@ -37,9 +37,9 @@ class Compact(nn.Module):
             nn.Conv2d(channels, 32, 5, 2, 2, bias=False), nn.BatchNorm2d(32), nn.ReLU(inplace=True),
             # (N, 32, 48, 96)
             nn.MaxPool2d(3, 2, 1),  # (N, 32, 24, 48)
-            _Block(32, 48, 1), _Block(48, 48, 1),
-            _Block(48, 96, 2), _Block(96, 96, 1),  # (N, 96, 12, 24)
-            _Block(96, 160, 2), _Block(160, 160, 1),  # (N, 160, 6, 12)
+            _Block(32, 32, 1), _Block(32, 32, 1),
+            _Block(32, 64, 2), _Block(64, 64, 1),  # (N, 64, 12, 24)
+            _Block(64, 160, 2), _Block(160, 160, 1),  # (N, 160, 6, 12)
             nn.Conv2d(160, 48, 1, bias=False), nn.BatchNorm2d(48), nn.ReLU(inplace=True),  # (N, 48, 6, 12)
         )  # fmt: skip
         self.head = nn.Linear(48 * 6 * 12, 128)
