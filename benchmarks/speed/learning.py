@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from multiprocessing import get_context
 
 import numpy as np
 import torch
@@ -23,6 +25,7 @@ from worker.ml.sampling import Labels, Split
 from worker.ml.synthesis import generate_writer
 from worker.ml.trained import EpochRow
 from worker.ml.validation import ValidationPairs
+from worker.models import keep_memory
 
 NETWORK, EACH = "compact", 12  # genuine signatures and forgeries of each writer
 PAIRS, DECAY = 32, 5e-4  # in a batch of the article's loop, and its weight decay: as its family trains
@@ -157,20 +160,29 @@ def _pairs(
     return first, second, forged
 
 
+def _turn(data: Data, turn: int, epochs: int, batches: int) -> list[Sample]:
+    """Both rows once."""
+    recipe = TrainSpec(network=NETWORK, epochs=epochs, seed=turn + 1)
+    rows = _ours(data, recipe)
+    batch = min(recipe.batch_writers, len(data.split.training)) * (recipe.batch_genuine + recipe.batch_forged)
+    bare = bare_rate(data, batch, batches)
+    later = rows[1:]  # the first epoch warms up
+    target = min(row.validation_eer for row in rows)
+    reached = next(place for place, row in enumerate(rows, 1) if row.validation_eer <= target)
+    ours = sum(row.seconds for row in rows[:reached])
+    theirs = pair_loop_seconds(data, recipe, target, PATIENCE * ours)
+    return [
+        Sample("training", sum(row.images for row in later) / sum(row.seconds for row in later), bare),
+        Sample("training-time", 1 / ours, 1 / theirs),
+    ]
+
+
 def _measure(plan: Plan) -> Iterator[Sample]:
     data = Data.generate(plan.size(40, 4), plan.size(16, 2))
-    for turn in plan.turns(1):
-        recipe = TrainSpec(network=NETWORK, epochs=plan.size(8, 2), seed=turn + 1)
-        rows = _ours(data, recipe)
-        batch = min(recipe.batch_writers, len(data.split.training)) * (recipe.batch_genuine + recipe.batch_forged)
-        bare = bare_rate(data, batch, plan.size(20, 2))
-        later = rows[1:]  # the first epoch warms up
-        yield Sample("training", sum(row.images for row in later) / sum(row.seconds for row in later), bare)
-        target = min(row.validation_eer for row in rows)
-        reached = next(place for place, row in enumerate(rows, 1) if row.validation_eer <= target)
-        ours = sum(row.seconds for row in rows[:reached])
-        theirs = pair_loop_seconds(data, recipe, target, PATIENCE * ours)
-        yield Sample("training-time", 1 / ours, 1 / theirs)
+    # In a process of its own that keeps its memory, as a worker that trains does; the peers in it have that, too.
+    with ProcessPoolExecutor(1, get_context("spawn"), keep_memory) as apart:
+        for turn in plan.turns(1):
+            yield from apart.submit(_turn, data, turn, plan.size(8, 2), plan.size(20, 2)).result()
 
 
 SUBJECTS = (

@@ -111,9 +111,9 @@ def build_optimiser(weights: list[nn.Parameter], recipe: TrainSpec) -> torch.opt
     rate, decay = recipe.learning_rate, recipe.weight_decay
     match recipe.optimiser:
         case "adam":
-            return torch.optim.Adam(weights, rate, weight_decay=decay)
+            return torch.optim.Adam(weights, rate, weight_decay=decay, fused=True)
         case "adamw":
-            return torch.optim.AdamW(weights, rate, weight_decay=decay)
+            return torch.optim.AdamW(weights, rate, weight_decay=decay, fused=True)
         case "rmsprop":
             return torch.optim.RMSprop(weights, rate, weight_decay=decay)
         case "sgd":
