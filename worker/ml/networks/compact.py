@@ -28,7 +28,8 @@ class _Block(nn.Module):
 class Compact(nn.Module):
     """A small residual network that keeps the layout of the signature: its last map is flattened, not averaged.
 
-    Embeddings lie on a sphere, see :func:`on_sphere`.
+    Few channels where the maps are large: with half as many more it is no more accurate, and takes 1.6 times as long
+    (benchmarks/NOTES.md). Embeddings lie on a sphere, see :func:`on_sphere`.
     """
 
     def __init__(self, channels: int = 1) -> None:
