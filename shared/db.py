@@ -175,6 +175,7 @@ def _prepare_sqlite(connection: Any, _: Any) -> None:
         "foreign_keys=ON",
         "busy_timeout=30000",
         "cache_size=-32000",
+        "wal_autocheckpoint=8000",  # pages, 32 MB: of a large job many a page is written again and again meanwhile
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
