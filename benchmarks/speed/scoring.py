@@ -10,11 +10,14 @@ from benchmarks.speed.referee import Referee
 from benchmarks.speed.row import Plan, Row, Sample, Subject
 from benchmarks.speed.samples import Images, Pairs, Samples
 from benchmarks.speed.service import MODELS, Service, service
+from shared.boxed import NAME as BOXED
 
 LOOP = "the article's loop, seed"
 LIMIT = "network (float32) and preparation alone"
 UNIT = "comparisons/s"
 NO_REUSE, REAL = 5000, 7668  # comparisons
+REAL_IMAGES = 432  # of a real batch
+FEWER = 1000  # comparisons without reuse by the model in the box
 LOOKED_OVER = 20  # answers
 
 
@@ -37,6 +40,18 @@ def _real(plan: Plan) -> Iterator[Sample]:
             for model in MODELS:
                 rate = _rate(stack, model, *samples.real_batch(plan.size(REAL, 800)))
                 yield Sample(f"real-{model}", rate, _loop(plan, samples))
+
+
+def _boxed(plan: Plan) -> Iterator[Sample]:
+    """What a new installation answers with: a model of the network ``ink``."""
+    samples = Samples(plan.size(9, 2))
+    with service(plan.folder) as stack:
+        stack.warm(*samples.no_reuse(4), BOXED)
+        for _ in range(plan.rounds):
+            rate = _rate(stack, BOXED, *samples.no_reuse(plan.size(FEWER, 50)))
+            yield Sample("no-reuse-ink", rate, _loop(plan, samples))
+            rate = _rate(stack, BOXED, *samples.real_batch(plan.size(REAL, 800)))
+            yield Sample("real-ink", rate, _loop(plan, samples))
 
 
 def _loop(plan: Plan, samples: Samples) -> float:
@@ -67,5 +82,12 @@ SUBJECTS = (
             Row("real-compact", "all pairs of 9 writers, compact", UNIT, LOOP, 150.0),
         ),
         _real,
+    ),
+    Subject(
+        (
+            Row("no-reuse-ink", "no image twice, the model in the box", UNIT, LOOP, 1.0),
+            Row("real-ink", "all pairs of 9 writers, the model in the box", UNIT, LOOP, 20.0),
+        ),
+        _boxed,
     ),
 )

@@ -13,6 +13,8 @@ from benchmarks.capacity import BEGIN, END, PAGE, Rates, figures, fill_in, need,
 def document(**without: bool) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {
         "no-reuse-compact": {"ours": 50.0},
+        "no-reuse-ink": {"ours": 10.8},
+        "real-ink": {"ours": 7668 / 23},
         "known": {"ours": 10_000.0, "other": 300_000.0},
         "workers": {"ours": 360.0, "other": 200.0, "ratio": {"median": 1.8}},
         "processes-4": {"ours": 600.0},
@@ -22,13 +24,20 @@ def document(**without: bool) -> dict[str, Any]:
 
 
 def test_a_night_takes_encoding_and_rows_one_after_the_other() -> None:
-    wanted = need(Rates.of(document()), 1_000_000)
+    wanted = need(Rates.of(document())[1], 1_000_000)
     assert (wanted.encoding, wanted.rows) == pytest.approx((10_000 / 3600, 100 / 3600))
     assert (wanted.workers, wanted.database) == (1, "SQLite")
+    assert wanted.storage == pytest.approx(13.3, abs=0.01)
+
+
+def test_the_default_networks_rows_are_a_real_batch_without_its_images() -> None:
+    ink = Rates.of(document())[0]
+    assert (ink.network, ink.images) == ("ink", 21.6)
+    assert ink.rows == pytest.approx(7668 / 3)  # 432 images take 20 of 23 s
 
 
 def test_a_larger_night_takes_more_workers_and_another_database() -> None:
-    wanted = need(Rates.of(document()), 10_000_000)
+    wanted = need(Rates.of(document())[1], 10_000_000)
     assert (wanted.workers, wanted.database) == (6, "PostgreSQL")  # 101,000 s in 20,160 s of each
 
 
