@@ -10,13 +10,14 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
-from shared.db import utcnow
+from shared.db import Database, utcnow
 from shared.errors import Conflict, InvalidInput, NotFound
 from shared.specs import CANDIDATE, DEFAULT
-from shared.tables import ModelAlias, ModelVersion
+from shared.tables import Embedding, ModelAlias, ModelVersion
 
 SHORTEST_DIGEST = len("sha256:") + 8
 REGISTER_TRIES = 3
+FORGOTTEN = 500  # embeddings at a time, so that no other writer waits long
 
 Done = TypeVar("Done")
 
@@ -201,6 +202,26 @@ def delete_model(session: Session, model: ModelVersion) -> None:
     """Retire ``model``: jobs that wait for it will fail with ``model_deleted``; results it gave are kept."""
     model.deleted_at = utcnow()
     session.execute(sa.delete(ModelAlias).where(ModelAlias.model_id == model.id))
+
+
+def forget_embeddings(database: Database, at_once: int = FORGOTTEN) -> int:
+    """Remove the embeddings of models that were deleted: nothing is compared with them again. Returns how many.
+
+    ``at_once`` are removed in one transaction.
+    """
+    deleted = sa.select(ModelVersion.id).where(ModelVersion.deleted_at.is_not(None))
+    some = sa.select(Embedding.model_id, Embedding.digest).where(Embedding.model_id.in_(deleted)).limit(at_once)
+    removed = 0
+    while True:
+        with database.write() as session:
+            keys = session.execute(some).all()
+            for model_id in {key.model_id for key in keys}:
+                digests = sorted(key.digest for key in keys if key.model_id == model_id)
+                of_these = Embedding.model_id == model_id, Embedding.digest.in_(digests)
+                session.execute(sa.delete(Embedding).where(*of_these))
+        removed += len(keys)
+        if len(keys) < at_once:
+            return removed
 
 
 def list_models(

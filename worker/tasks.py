@@ -97,8 +97,11 @@ def deliver() -> None:
 
 
 def tidy() -> None:
-    """Remove pictures that were drawn long ago: they are drawn again for whoever looks."""
+    """Remove pictures that were drawn long ago, to be drawn again for whoever looks, and what deleted models left."""
+    from shared.registry import forget_embeddings
+
     context = process_context()
+    forget_embeddings(context.database)
     for folder in DRAWN:
         context.store.expire(folder, context.settings.file_hours * 3600)
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
 import pytest
+import sqlalchemy as sa
 
 from shared import registry
 from shared.db import Database
 from shared.errors import Conflict, InvalidInput, NotFound
-from shared.tables import ModelVersion
+from shared.tables import Embedding, ModelVersion
 from tests.factories import unbacked_model
 
 
@@ -95,6 +96,21 @@ def test_a_deleted_model_is_gone_but_its_row_is_kept(database: Database) -> None
         assert session.get_one(ModelVersion, model.id).deleted_at is not None
         with pytest.raises(InvalidInput):
             registry.default_model(session)
+
+
+def test_embeddings_of_deleted_models_are_forgotten_and_no_others(database: Database) -> None:
+    kept, *gone = [unbacked_model(database, name) for name in ("kept", "one", "two")]
+    rows = [
+        {"model_id": model.id, "digest": f"sha256:{n}", "vector": b"1234"} for model in (kept, *gone) for n in "abc"
+    ]
+    with database.write() as session:
+        session.execute(sa.insert(Embedding), rows)
+    assert registry.forget_embeddings(database) == 0
+    for model in gone:
+        delete(database, model.name)
+    assert registry.forget_embeddings(database, at_once=2) == 6
+    with database.read() as session:
+        assert session.scalars(sa.select(Embedding.model_id)).all() == [kept.id] * 3
 
 
 def test_a_deleted_version_number_is_not_given_again(database: Database) -> None:
