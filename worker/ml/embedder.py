@@ -6,7 +6,7 @@ from collections import deque
 from collections.abc import Generator, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import partial
-from typing import TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -37,6 +37,15 @@ def as_input(canvases: NDArray[np.uint8], device: torch.device) -> torch.Tensor:
     # Permuted, not .contiguous(): of a single channel that would change nothing, and the strides would say "channels
     # first", so that the first convolution and its pooling took six times as long.
     return last.permute(0, 3, 1, 2)
+
+
+@runtime_checkable
+class SeesPixels(Protocol):
+    """A network that looks at canvases as they are: to make numbers of 0..1 of them and back took it an eighth."""
+
+    def of_pixels(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Representations (N, R) of canvases (N, H, W)."""
+        ...
 
 
 class Embedder:
@@ -124,5 +133,7 @@ class Embedder:
 
     @torch.inference_mode()
     def _embed_batch(self, canvases: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if isinstance(self.network, SeesPixels):
+            return self.network.of_pixels(canvases)
         embeddings: NDArray[np.float32] = self.network(as_input(canvases, self.device)).float().cpu().numpy()
         return embeddings

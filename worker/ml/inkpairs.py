@@ -75,7 +75,10 @@ class Norm:
                 pairs.append(own[random.permutation(every)[:60]])
         within = np.sqrt(sum(variances) / max(1, len(variances) - 1))
         chosen = np.concatenate(pairs)
-        wholes = _wholes(rows[chosen[:, 0]], rows[chosen[:, 1]]) if len(chosen) else np.ones((1, WHOLES))
+        first, second = rows[chosen[:, 0]], rows[chosen[:, 1]]
+        wholes = (
+            np.concatenate([_wholes(first, second), _pieces(first, second)], 1) if len(chosen) else np.ones((1, WHOLES))
+        )
         return cls(
             rows.mean(0, dtype=np.float64),
             rows.std(0, dtype=np.float64) + _LEAST_SPREAD,
@@ -116,7 +119,7 @@ def usual_features(
     for start in range(0, len(rows), each):
         part = rows[start : start + each]
         first, second = np.repeat(part, len(cohort), 0), np.tile(cohort, (len(part), 1))
-        told = _differences(first, second, norm)[:, :-FOUND][:, ~OF_STRENGTH[:-FOUND]].mean(1)
+        told = _without_pieces(first, second, norm)[:, ~OF_STRENGTH[:-FOUND]].mean(1)
         far[start : start + each] = told.reshape(len(part), len(cohort))
     if strangers is not None:
         far[~strangers] = np.inf
@@ -137,8 +140,14 @@ def usual_features(
 
 
 def _differences(first: Rows, second: Rows, norm: Norm) -> Doubles:
+    pieces = _WHOLE_WEIGHT * _pieces(first, second) / norm.scale[-FOUND:]
+    return np.concatenate([_without_pieces(first, second, norm), pieces], axis=1)
+
+
+def _without_pieces(first: Rows, second: Rows, norm: Norm) -> Doubles:
+    """Finding pieces takes as long as all the rest."""
     difference = np.abs(first[:, _SINGLE].astype(np.float64) - second[:, _SINGLE])
-    wholes = _WHOLE_WEIGHT * _wholes(first, second) / norm.scale
+    wholes = _WHOLE_WEIGHT * _wholes(first, second) / norm.scale[:-FOUND]
     return np.concatenate([np.log1p(difference / norm.within[_SINGLE]), wholes], axis=1)
 
 
@@ -148,5 +157,8 @@ def _wholes(first: Rows, second: Rows) -> Doubles:
         for name in WHOLE_BLOCKS
     ]
     shapes = match(first[:, SLICES["shape_grid"]], second[:, SLICES["shape_grid"]])
-    pieces = find_pieces(first[:, SLICES["pieces"]], second[:, SLICES["pieces"]])
-    return np.concatenate([np.stack(apart, 1), shapes, pieces], axis=1)
+    return np.concatenate([np.stack(apart, 1), shapes], axis=1)
+
+
+def _pieces(first: Rows, second: Rows) -> Doubles:
+    return find_pieces(first[:, SLICES["pieces"]], second[:, SLICES["pieces"]])

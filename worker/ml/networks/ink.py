@@ -145,9 +145,12 @@ class Ink(nn.Module):
     def forward(self, canvases: torch.Tensor) -> torch.Tensor:
         """Representations (N, REPRESENTATION) of canvases (N, 1, H, W). There is no gradient."""
         pixels = (canvases[:, 0].float() * 255).round().to(torch.uint8).cpu().numpy()
-        rows = [_REMEMBERED.of(canvas) for canvas in pixels]
-        statistics = np.stack(rows) if rows else np.zeros((0, LENGTH), np.float32)
-        return torch.from_numpy(self.complete(statistics)).to(canvases.device)
+        return torch.from_numpy(self.of_pixels(pixels)).to(canvases.device)
+
+    def of_pixels(self, canvases: NDArray[np.uint8]) -> Floats:
+        """The same of canvases (N, H, W) as they are, 0..255."""
+        rows = [_REMEMBERED.of(canvas) for canvas in canvases]
+        return self.complete(np.stack(rows) if rows else np.zeros((0, LENGTH), np.float32))
 
     def comparer(self) -> Comparer:
         """The learned distance over rows of arrays, with the weights as they are now; never below 0."""

@@ -113,6 +113,24 @@ def test_canvases_in_colour_become_three_planes() -> None:
         Embedder(Colours(), seen, CPU).embed(pixels[..., 0])
 
 
+def test_a_network_that_sees_pixels_gives_what_it_gives_of_its_input() -> None:
+    class Looks(nn.Module):
+        def forward(self, planes: torch.Tensor) -> torch.Tensor:
+            raise AssertionError("it sees pixels")
+
+        def of_pixels(self, seen: NDArray[np.uint8]) -> NDArray[np.float32]:
+            return seen.reshape(len(seen), -1)[:, :7].astype(np.float32)
+
+    pixels = canvases(3)
+    assert (Embedder(Looks(), SMALL, CPU).embed(pixels) == pixels.reshape(3, -1)[:, :7]).all()
+    info = NETWORKS["ink"]
+    written = np.zeros((2, info.height, info.width), np.uint8)
+    written[:, 100:110, 100:500], written[1, 300:600, 200:208] = 90, 255
+    ink = build("ink").eval()
+    given = Embedder(ink, Preprocessing(height=info.height, width=info.width), CPU).embed(written)
+    assert (given == ink(as_input(written, CPU)).numpy()).all()
+
+
 def test_streams_do_not_show() -> None:
     network, pixels = Tiny(), canvases(11)
     plain = Embedder(copy.deepcopy(network), SMALL, CPU).embed(pixels)
