@@ -155,30 +155,22 @@ def test_no_room_on_the_disk_of_postgresql_while_results_are_written(
     postgresql_night: Night, postgresql_server: Any, short_tmp: Path
 ) -> None:
     """The table of results lies on a disk of its own, which fills up; when there is room, the job goes on by itself."""
-    job = postgresql_night.submit()
-    process = caught_half_way(postgresql_night, job)
-    done = postgresql_night.results(job)
     moved = "ALTER TABLE results SET TABLESPACE"
     with small_disk(short_tmp / "small", postgresql_server.pgdata) as disk:
+        job = postgresql_night.submit()
+        process = caught_half_way(postgresql_night, job)
+        done = postgresql_night.results(job)
         # So that hardly two rows share a page: each needs new room.
-        own = (
-            "ALTER TABLE results SET (fillfactor = 10)",
-            f"CREATE TABLESPACE small LOCATION '{disk}'",
-            f"{moved} small",
-        )
-        at_once(postgresql_night, *own)
+        scattered = "ALTER TABLE results SET (fillfactor = 10)"
+        at_once(postgresql_night, scattered, f"CREATE TABLESPACE small LOCATION '{disk}'", f"{moved} small")
         try:
             with filled(disk):
                 waits_for_room(postgresql_night, job, process, done)
             postgresql_night.ends_undisturbed(job)
         finally:
             thaw(process)
-            at_once(
-                postgresql_night,
-                f"{moved} pg_default",
-                "DROP TABLESPACE small",
-                "ALTER TABLE results RESET (fillfactor)",
-            )
+            together = "ALTER TABLE results RESET (fillfactor)"
+            at_once(postgresql_night, f"{moved} pg_default", "DROP TABLESPACE small", together)
 
 
 def test_no_room_in_postgresql_while_results_are_written(postgresql_night: Night) -> None:
