@@ -13,7 +13,6 @@ from typing import Any
 
 import click
 
-from benchmarks.speed.scoring import REAL, REAL_IMAGES
 from shared.networks import NETWORKS
 
 FIGURES = Path("benchmarks/speed.json")
@@ -45,14 +44,12 @@ class Rates:
             click.ClickException: a row that is needed was not measured.
         """
         rows = {row["name"]: row for row in document["rows"]}
-        missing = {"no-reuse-ink", "real-ink", "no-reuse-compact", "known", "workers"} - rows.keys()
+        missing = {"no-reuse-ink", "known-ink", "no-reuse-compact", "known", "workers"} - rows.keys()
         if missing:
             raise click.ClickException(f"{FIGURES} has no row {', '.join(sorted(missing))}; run make bench")
-        images, inserts = 2 * rows["no-reuse-ink"]["ours"], rows["known"]["other"]
-        # Nothing measures known images of this one alone: a real batch has few images, what they take is subtracted.
-        others = REAL / rows["real-ink"]["ours"] - REAL_IMAGES / images
+        inserts = rows["known"]["other"]
         return (
-            cls(DEFAULT, images, REAL / others, inserts),
+            cls(DEFAULT, 2 * rows["no-reuse-ink"]["ours"], rows["known-ink"]["ours"], inserts),
             cls(OTHER, 2 * rows["no-reuse-compact"]["ours"], rows["known"]["ours"], inserts),
         )
 

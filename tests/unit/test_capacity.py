@@ -14,7 +14,7 @@ def document(**without: bool) -> dict[str, Any]:
     rows: dict[str, dict[str, Any]] = {
         "no-reuse-compact": {"ours": 50.0},
         "no-reuse-ink": {"ours": 10.8},
-        "real-ink": {"ours": 7668 / 23},
+        "known-ink": {"ours": 3000.0},
         "known": {"ours": 10_000.0, "other": 300_000.0},
         "workers": {"ours": 360.0, "other": 200.0, "ratio": {"median": 1.8}},
         "processes-4": {"ours": 600.0},
@@ -30,10 +30,11 @@ def test_a_night_takes_encoding_and_rows_one_after_the_other() -> None:
     assert wanted.storage == pytest.approx(13.3, abs=0.01)
 
 
-def test_the_default_networks_rows_are_a_real_batch_without_its_images() -> None:
-    ink = Rates.of(document())[0]
-    assert (ink.network, ink.images) == ("ink", 21.6)
-    assert ink.rows == pytest.approx(7668 / 3)  # 432 images take 20 of 23 s
+def test_the_default_network_takes_longer_and_leaves_more() -> None:
+    wanted = need(Rates.of(document())[0], 1_000_000)
+    assert (wanted.network, wanted.workers, wanted.database) == ("ink", 3, "PostgreSQL")  # 46,630 s in 20,160 s of each
+    assert (wanted.encoding, wanted.rows) == pytest.approx((1e6 / 21.6 / 3600, 1e6 / 3000 / 3600))
+    assert wanted.storage == pytest.approx(12.6 + 0.19 + 34.672)  # images and rows, keys, 8,668 numbers of 4 bytes
 
 
 def test_a_larger_night_takes_more_workers_and_another_database() -> None:
