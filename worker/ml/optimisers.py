@@ -110,10 +110,10 @@ def build_optimiser(weights: list[nn.Parameter], recipe: TrainSpec) -> torch.opt
     """The recipe's optimiser of ``weights``."""
     rate, decay = recipe.learning_rate, recipe.weight_decay
     match recipe.optimiser:
-        case "adam":
-            return torch.optim.Adam(weights, rate, weight_decay=decay, fused=True)
+        case "adam":  # not fused: that goes through memory in order, and moments from a file have other strides
+            return torch.optim.Adam(weights, rate, weight_decay=decay)
         case "adamw":
-            return torch.optim.AdamW(weights, rate, weight_decay=decay, fused=True)
+            return torch.optim.AdamW(weights, rate, weight_decay=decay)
         case "rmsprop":
             return torch.optim.RMSprop(weights, rate, weight_decay=decay)
         case "sgd":
