@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+from threading import Timer
 from typing import Any
 
 import billiard.pool
@@ -17,6 +19,8 @@ from worker.tasks import register
 # never do: 30 s, as long as a stop may take. What was not heard of is delivered again, and a doorbell may ring twice.
 billiard.pool.GUARANTEE_MESSAGE_CONSUMPTION_RETRY_LIMIT = 20  # of 0.1 s
 
+LONGEST_STOP = 45.0  # seconds; work is handed back within 30, and `up` waits 40
+
 settings = load_settings()
 app = make_celery(settings)
 register(app)
@@ -29,7 +33,11 @@ def _one_log_format(**_: Any) -> None:
 
 @worker_shutting_down.connect  # type: ignore[untyped-decorator]  # celery is untyped
 def _drain(**_: Any) -> None:
+    """Hand work back; and end in any case. Told to stop while it looks for a Redis that is gone, Celery looks on."""
     start_draining()
+    end = Timer(LONGEST_STOP, os._exit, (1,))
+    end.daemon = True
+    end.start()
 
 
 @celeryd_after_setup.connect  # type: ignore[untyped-decorator]  # as above
