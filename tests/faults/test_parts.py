@@ -143,12 +143,11 @@ def test_sqlite_locked_longer_than_writers_wait(sqlite_night: Night) -> None:
     sqlite_night.ends_undisturbed(job)
 
 
-def waits_for_room(night: Night, job: Document, process: int, done: int) -> None:
-    """A worker whose results find no room: its job says so, keeps what it has, and the worker lives."""
+def without_room(night: Night, job: Document, process: int) -> tuple[int, str, bool]:
+    """Let the worker meet the full disk until the job says that it waits: its results, state, if the worker died."""
     thaw(process)
     wait_for(lambda: night.job(job).phase == "waiting: storage_full", "the job to say that it waits")
-    assert (night.results(job), night.job(job).state) == (done, "running")
-    assert not gone(process)
+    return night.results(job), night.job(job).state, gone(process)
 
 
 def test_no_room_on_the_disk_of_postgresql_while_results_are_written(
@@ -165,7 +164,7 @@ def test_no_room_on_the_disk_of_postgresql_while_results_are_written(
         at_once(postgresql_night, scattered, f"CREATE TABLESPACE small LOCATION '{disk}'", f"{moved} small")
         try:
             with filled(disk):
-                waits_for_room(postgresql_night, job, process, done)
+                assert without_room(postgresql_night, job, process) == (done, "running", False)
             postgresql_night.ends_undisturbed(job)
         finally:
             thaw(process)
@@ -184,8 +183,10 @@ def test_no_room_in_postgresql_while_results_are_written(postgresql_night: Night
         "$$ BEGIN RAISE EXCEPTION 'no space left on device' USING ERRCODE = 'disk_full'; END $$",
         "CREATE TRIGGER full_disk BEFORE INSERT ON results FOR EACH STATEMENT EXECUTE FUNCTION refuse()",
     )
-    waits_for_room(postgresql_night, job, process, done)
-    at_once(postgresql_night, "DROP FUNCTION refuse CASCADE")
+    try:
+        assert without_room(postgresql_night, job, process) == (done, "running", False)
+    finally:
+        at_once(postgresql_night, "DROP FUNCTION refuse CASCADE")
     postgresql_night.ends_undisturbed(job)
 
 

@@ -145,7 +145,7 @@ def _differences(first: Rows, second: Rows, norm: Norm) -> Doubles:
 
 
 def _without_pieces(first: Rows, second: Rows, norm: Norm) -> Doubles:
-    """Finding pieces takes as long as all the rest."""
+    """All that differs but pieces: finding those takes as long as all the rest."""
     difference = np.abs(first[:, _SINGLE].astype(np.float64) - second[:, _SINGLE])
     wholes = _WHOLE_WEIGHT * _wholes(first, second) / norm.scale[:-FOUND]
     return np.concatenate([np.log1p(difference / norm.within[_SINGLE]), wholes], axis=1)
